@@ -1,0 +1,187 @@
+"""What can be asked of the agent, and how it answers.
+
+Duties implement `Control`, app wires it, web serves it (a local socket takes every request, TCP only what may be
+read), and cli calls it in process or remotely. Everything here is a value: answers are snapshots that no later
+step of the agent changes, so a reader needs no lock.
+
+Sizes are bytes, times are seconds since 1970 UTC, durations are seconds, positions are uncompressed byte offsets
+in a stream. Names are printable (control characters and invalid UTF-8 escaped).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import msgspec
+
+Method = Literal["in-place", "rename", "copytruncate", "refused"]
+StreamState = Literal["ok", "refused", "failing", "gone"]
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True):
+    """An immutable message."""
+
+
+class NextRotation(Struct):
+    """When a stream will be sealed next, as far as that can be known now."""
+
+    reason: str
+    """`size`, `age`, `schedule` or empty when nothing is pending."""
+    at: float | None = None
+    """Wall time of an age or schedule; for a size, extrapolated from the growth; None when unknown."""
+
+
+class StreamStatus(Struct):
+    """One telemetry file, through all its incarnations."""
+
+    name: str
+    id: str
+    state: StreamState
+    method: Method
+    why: str
+    """Why this method; when refused or failing: what is wrong and what to do."""
+    live_bytes: int
+    """Data from the sealed end on; never the apparent size, which holes inflate."""
+    allocated_bytes: int
+    apparent_size: int
+    growth_per_minute: float
+    position: int
+    """End of the stream as last seen."""
+    sealed: int
+    """Position up to which the stream lies in segments."""
+    first: int
+    """Position at which the oldest segment that is kept begins."""
+    next_rotation: NextRotation
+    segments: int
+    segment_bytes: int
+    """Allocated bytes of the segments on disk."""
+    oldest: float | None
+    """When the oldest kept segment was sealed."""
+    ratio: float | None
+    """Uncompressed over compressed bytes of the kept segments."""
+    seals: int
+    lost_bytes: int
+    """Lower bound since the agent started."""
+    pending_release: int
+    """Sealed bytes whose disk space is not given back yet."""
+    flags: list[str] = []
+    """`warn_size`, `overdue`, `no_reset`, ..: short words; status explains them."""
+
+
+class DirectoryStatus(Struct):
+    """One watched directory (the root, or with `recursive` one below it) against its limits."""
+
+    path: str
+    live_bytes: int
+    part_bytes: int
+    segment_bytes: int
+    quarantine_bytes: int
+    state_bytes: int
+    total_bytes: int
+    max_total: int | None
+    critical_total: int | None
+    free_bytes: int
+    capacity_bytes: int
+    filesystem: str
+    critical: bool
+    problems: list[str] = []
+
+
+class WatcherStatus(Struct):
+    """How growth is found."""
+
+    mode: Literal["events", "timer", "polling", "stopped"]
+    """`events` while quiet, `timer` while a file is hot, `polling` where events don't work."""
+    why: str = ""
+    directories: int = 0
+    rescans: int = 0
+
+
+class ComponentStatus(Struct):
+    """One part of the running agent."""
+
+    name: str
+    state: Literal["starting", "ok", "degraded", "failed", "stopping", "stopped"]
+    since: float
+    last_success: float | None = None
+    message: str = ""
+    hint: str = ""
+
+
+class Status(Struct):
+    """Everything `status` shows."""
+
+    version: str
+    pid: int
+    running: bool
+    """False when the answer was computed by the command itself because no agent runs."""
+    started: float
+    now: float
+    ready: bool
+    config_path: str
+    service_name: str
+    environment: str
+    watcher: WatcherStatus
+    directory: DirectoryStatus
+    streams: list[StreamStatus]
+    components: list[ComponentStatus]
+    retired_bytes: int = 0
+    lost_bytes: int = 0
+    audit_unwritten: int = 0
+
+
+class Rotated(Struct):
+    """What a rotation request did to one stream."""
+
+    stream: str
+    outcome: Literal["sealed", "nothing", "refused", "failed"]
+    segment: str = ""
+    bytes: int = 0
+    records: int = 0
+    message: str = ""
+
+
+class PlanItem(Struct):
+    """One thing cleanup does, or with `dry_run` would do."""
+
+    action: Literal["seal", "retire", "mark", "release", "forget"]
+    stream: str
+    target: str
+    reason: str
+    bytes: int
+    done: bool = False
+    message: str = ""
+
+
+class Reloaded(Struct):
+    """The outcome of a reload."""
+
+    ok: bool
+    changed: list[str] = []
+    """Keys whose value differs from before."""
+    restart_needed: list[str] = []
+    """Changed keys that only a restart brings into force."""
+    message: str = ""
+
+
+class Control(Protocol):
+    """The agent as commands and pages see it. Every call may come from any thread and returns within its time.
+
+    Raises AgentError with what, where and a hint.
+    """
+
+    def status(self) -> Status:
+        """The newest snapshot; never waits for the disk."""
+        ...
+
+    def rotate(self, streams: list[str], *, timeout: float = 60.0) -> list[Rotated]:
+        """Seal these streams now, or all where the list is empty."""
+        ...
+
+    def cleanup(self, *, dry_run: bool = False, timeout: float = 300.0) -> list[PlanItem]:
+        """One pass of everything that is due: rotation and retention."""
+        ...
+
+    def reload(self, *, timeout: float = 30.0) -> Reloaded:
+        """Read the configuration again; a bad one changes nothing."""
+        ...

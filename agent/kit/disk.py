@@ -1,0 +1,238 @@
+"""The only module that renames, fsyncs, unlinks, truncates or punches.
+
+Everything goes through an open directory descriptor and O_NOFOLLOW, so a directory or file that is swapped for a
+symlink after it was looked at is never followed. Every call raises OSError and leaves the rest as it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+
+from agent.kit import linux
+from agent.kit.errors import LockedError
+from agent.kit.steps import reach
+
+_OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Directory:
+    """An open directory; every file in it is reached through its descriptor."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd = fd
+        self.path = path
+
+    @classmethod
+    def open(cls, path: str) -> Directory:
+        """Open an existing directory by path."""
+        return cls(os.open(path, _DIRECTORY), path)
+
+    @classmethod
+    def make(cls, path: str, mode: int = 0o755) -> Directory:
+        """Open a directory, made with its missing parents first; the parent of each one made is fsynced."""
+        missing: list[str] = []
+        there = os.path.abspath(path)
+        while not os.path.isdir(there):
+            missing.append(there)
+            there = os.path.dirname(there)
+        for one in reversed(missing):
+            os.mkdir(one, mode)
+            with cls.open(os.path.dirname(one)) as parent:
+                parent.sync()
+        return cls.open(path)
+
+    def open_child(self, name: str) -> Directory:
+        """Open the directory `name` in this one; a symlink is an error (ELOOP or ENOTDIR)."""
+        fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
+        return Directory(fd, os.path.join(self.path, name))
+
+    def make_child(self, name: str, mode: int = 0o755) -> Directory:
+        """Open the directory `name` in this one, made with `mode` and fsynced where it is missing."""
+        try:
+            os.mkdir(name, mode, dir_fd=self.fd)
+            self.sync()
+        except FileExistsError:
+            pass
+        return self.open_child(name)
+
+    def close(self) -> None:
+        """Close the descriptor; a second call does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Directory {self.path} fd={self.fd}>"
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def entries(self) -> Iterator[os.DirEntry[str]]:
+        """The directory's entries, in the file system's order; types and inodes come without a stat."""
+        with os.scandir(self.fd) as found:
+            yield from found
+
+    def stat(self, name: str) -> os.stat_result:
+        """What `name` is, without following it."""
+        return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+
+    def exists(self, name: str) -> bool:
+        """True when an entry of that name is here, of any type."""
+        try:
+            self.stat(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    # -- opening ------------------------------------------------------------------------------------------------
+
+    def open_read(self, name: str) -> int:
+        """Open a regular file for reading; EAGAIN while somebody holds a lease on it."""
+        return self._open_regular(name, os.O_RDONLY)
+
+    def open_update(self, name: str) -> int:
+        """Open a regular file for reading and writing: what punch, lease and truncate need."""
+        return self._open_regular(name, os.O_RDWR)
+
+    def create(self, name: str, mode: int = 0o600) -> int:
+        """Make a new file for reading and writing; an entry of that name, of any type, is FileExistsError."""
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, mode, dir_fd=self.fd)
+        return fd
+
+    def open_append(self, name: str, mode: int = 0o600) -> int:
+        """Open a file for appending, made where it is missing."""
+        return self._open_regular(name, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode)
+
+    def _open_regular(self, name: str, flags: int, mode: int = 0o600) -> int:
+        fd = os.open(name, flags | _OPEN, mode, dir_fd=self.fd)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(22, "not a regular file", name)
+        return fd
+
+    # -- changing -----------------------------------------------------------------------------------------------
+
+    def publish(self, old: str, new: str) -> None:
+        """Rename `old` to `new`; FileExistsError when `new` is taken."""
+        linux.rename_noreplace(self.fd, old, self.fd, new)
+
+    def replace(self, old: str, new: str) -> None:
+        """Rename `old` over `new`."""
+        os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def move(self, old: str, to: Directory, new: str) -> None:
+        """Rename into another directory of the same file system; FileExistsError when `new` is taken there."""
+        linux.rename_noreplace(self.fd, old, to.fd, new)
+
+    def remove(self, name: str) -> None:
+        """Unlink a file; one that is already gone is no error."""
+        try:
+            os.unlink(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            return
+
+    def sync(self) -> None:
+        """Make the directory's entries durable."""
+        os.fsync(self.fd)
+
+    def lock(self, holder: str = "another agent") -> None:
+        """Take the directory's flock without waiting; LockedError says who has it as far as that is known.
+
+        The lock is on the directory itself, so it cannot be missed through another state directory (attack H9),
+        and it dies with its process.
+        """
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = _lock_holder(self.fd)
+            who = f"{holder}, pid {pid}," if pid else holder
+            raise LockedError(
+                f"{who} already manages this directory",
+                path=self.path,
+                pid=pid,
+                hint="stop it first, or let it do the work: commands reach it through its socket",
+            ) from None
+
+
+def _lock_holder(fd: int) -> int | None:
+    """The pid behind a flock, from /proc/locks (proc(5)); None where it is hidden or of another namespace."""
+    info = os.fstat(fd)
+    place = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
+    try:
+        with open("/proc/locks", encoding="ascii") as table:
+            for line in table:
+                fields = line.split()
+                if "FLOCK" in fields and place in fields:
+                    pid = int(fields[fields.index(place) - 1])
+                    return pid if pid > 0 else None
+    except OSError:
+        return None
+    return None
+
+
+def write_all(fd: int, *pieces: bytes | bytearray | memoryview) -> int:
+    """Write every byte of `pieces` at the descriptor's position; a short write goes on, an error is raised."""
+    total = sum(len(piece) for piece in pieces)
+    written = os.writev(fd, pieces)
+    while written < total:
+        rest = b"".join(bytes(piece) for piece in pieces)[written:]
+        count = os.write(fd, rest)
+        if count == 0:
+            raise OSError(5, "write returned 0")
+        written += count
+    return total
+
+
+def sync_file(fd: int) -> None:
+    """Make a file's content durable. After an error the content is unknown: write a new file (attack H8)."""
+    os.fsync(fd)
+
+
+def sync_filesystem(fd: int) -> None:
+    """Make everything on the file system of `fd` durable: one call for many files."""
+    linux.sync_filesystem(fd)
+
+
+def forget_cache(fd: int) -> None:
+    """Drop a synced file's pages, so that what is read back comes from the medium."""
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def truncate(fd: int, length: int) -> None:
+    """Cut an open file to `length` bytes."""
+    os.ftruncate(fd, length)
+
+
+def punch(fd: int, start: int, end: int) -> None:
+    """Give the blocks of [start, end) back; the range reads as NUL afterwards."""
+    if end > start:
+        linux.punch(fd, start, end - start)
+
+
+def write_atomic(directory: Directory, name: str, content: bytes, mode: int = 0o600) -> None:
+    """Replace `name` by `content`: whole and durable, or the old one stays."""
+    temporary = f".{name}.new"
+    directory.remove(temporary)
+    fd = directory.create(temporary, mode)
+    try:
+        write_all(fd, content)
+        reach("state.written")
+        sync_file(fd)
+    except OSError:
+        directory.remove(temporary)
+        raise
+    finally:
+        os.close(fd)
+    reach("state.synced")
+    directory.replace(temporary, name)
+    reach("state.renamed")
+    directory.sync()
