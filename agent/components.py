@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
 from typing import Literal
+
+import msgspec
 
 from agent.kit.clock import Clock
 
 State = Literal["starting", "ok", "degraded", "failed", "stopping", "stopped"]
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
-    """One part, as it is now."""
+class Component(msgspec.Struct, frozen=True):
+    """One part, as it is now. Times are seconds since 1970 UTC."""
 
     name: str
     state: State
@@ -47,7 +47,7 @@ class Components:
         with self._lock:
             old = self._parts.get(name)
             if old:
-                self._parts[name] = replace(old, last_success=self._clock.now())
+                self._parts[name] = msgspec.structs.replace(old, last_success=self._clock.now())
 
     def all(self) -> list[Component]:
         """Every part, by name."""

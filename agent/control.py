@@ -14,6 +14,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from agent.components import Component
+
 Method = Literal["in-place", "rename", "copytruncate", "refused"]
 StreamState = Literal["ok", "refused", "failing", "gone"]
 
@@ -97,17 +99,6 @@ class WatcherStatus(Struct):
     rescans: int = 0
 
 
-class ComponentStatus(Struct):
-    """One part of the running agent."""
-
-    name: str
-    state: Literal["starting", "ok", "degraded", "failed", "stopping", "stopped"]
-    since: float
-    last_success: float | None = None
-    message: str = ""
-    hint: str = ""
-
-
 class Status(Struct):
     """Everything `status` shows."""
 
@@ -124,7 +115,7 @@ class Status(Struct):
     watcher: WatcherStatus
     directory: DirectoryStatus
     streams: list[StreamStatus]
-    components: list[ComponentStatus]
+    components: list[Component]
     retired_bytes: int = 0
     lost_bytes: int = 0
     audit_unwritten: int = 0

@@ -95,7 +95,12 @@ def rename_noreplace(old_dir: int, old: str, new_dir: int, new: str) -> None:
     """Rename, but raise FileExistsError instead of replacing (renameat2; a hard link where that is unknown)."""
     try:
         _call(
-            "renameat2", old_dir, os.fsencode(old), new_dir, os.fsencode(new), ctypes.c_uint(_RENAME_NOREPLACE)
+            "renameat2",
+            old_dir,
+            os.fsencode(old),
+            new_dir,
+            os.fsencode(new),
+            ctypes.c_uint(_RENAME_NOREPLACE),
         )
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EINVAL):
