@@ -28,9 +28,7 @@ NAME = "audit.jsonl"
 class Audit:
     """Appends entries to `audit.jsonl` in the state directory."""
 
-    def __init__(
-        self, directory: Directory | None, clock: Clock, *, limit: int = 8_000_000, keep: int = 200
-    ) -> None:
+    def __init__(self, directory: Directory | None, clock: Clock, *, limit: int = 8_000_000, keep: int = 200) -> None:
         self._directory = directory
         self._clock = clock
         self._limit = limit

@@ -20,11 +20,7 @@ Method = Literal["in-place", "rename", "copytruncate", "refused"]
 StreamState = Literal["ok", "refused", "failing", "gone"]
 
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True):
-    """An immutable message."""
-
-
-class NextRotation(Struct):
+class NextRotation(msgspec.Struct, frozen=True, kw_only=True):
     """When a stream will be sealed next, as far as that can be known now."""
 
     reason: str
@@ -33,7 +29,7 @@ class NextRotation(Struct):
     """Wall time of an age or schedule; for a size, extrapolated from the growth; None when unknown."""
 
 
-class StreamStatus(Struct):
+class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One telemetry file, through all its incarnations."""
 
     name: str
@@ -70,7 +66,7 @@ class StreamStatus(Struct):
     """`warn_size`, `overdue`, `no_reset`, ..: short words; status explains them."""
 
 
-class DirectoryStatus(Struct):
+class DirectoryStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One watched directory (the root, or with `recursive` one below it) against its limits."""
 
     path: str
@@ -89,7 +85,7 @@ class DirectoryStatus(Struct):
     problems: list[str] = []
 
 
-class WatcherStatus(Struct):
+class WatcherStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How growth is found."""
 
     mode: Literal["events", "timer", "polling", "stopped"]
@@ -99,7 +95,7 @@ class WatcherStatus(Struct):
     rescans: int = 0
 
 
-class Status(Struct):
+class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `status` shows."""
 
     version: str
@@ -121,7 +117,7 @@ class Status(Struct):
     audit_unwritten: int = 0
 
 
-class Rotated(Struct):
+class Rotated(msgspec.Struct, frozen=True, kw_only=True):
     """What a rotation request did to one stream."""
 
     stream: str
@@ -132,7 +128,7 @@ class Rotated(Struct):
     message: str = ""
 
 
-class PlanItem(Struct):
+class PlanItem(msgspec.Struct, frozen=True, kw_only=True):
     """One thing cleanup does, or with `dry_run` would do."""
 
     action: Literal["seal", "retire", "mark", "release", "forget"]
@@ -144,7 +140,7 @@ class PlanItem(Struct):
     message: str = ""
 
 
-class Reloaded(Struct):
+class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a reload."""
 
     ok: bool

@@ -1,1 +1,1 @@
-
+"""Alert rules and where they are told."""

@@ -1,1 +1,1 @@
-
+"""The long-running parts: each duty is bounded steps that a loop repeats."""

@@ -1,1 +1,1 @@
-
+"""Health checks: kinds, and the pure state behind a verdict."""

@@ -10,6 +10,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
+from typing import Self
 
 from agent.kit import linux
 from agent.kit.errors import LockedError
@@ -65,7 +66,7 @@ class Directory:
             os.close(self.fd)
             self.fd = -1
 
-    def __enter__(self) -> Directory:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,7 +75,7 @@ class Directory:
     def __repr__(self) -> str:
         return f"<Directory {self.path} fd={self.fd}>"
 
-    # -- looking ------------------------------------------------------------------------------------------------
+    # -- looking
 
     def entries(self) -> Iterator[os.DirEntry[str]]:
         """The directory's entries, in the file system's order; types and inodes come without a stat."""
@@ -93,7 +94,7 @@ class Directory:
             return False
         return True
 
-    # -- opening ------------------------------------------------------------------------------------------------
+    # -- opening
 
     def open_read(self, name: str) -> int:
         """Open a regular file for reading; EAGAIN while somebody holds a lease on it."""
@@ -105,8 +106,7 @@ class Directory:
 
     def create(self, name: str, mode: int = 0o600) -> int:
         """Make a new file for reading and writing; an entry of that name, of any type, is FileExistsError."""
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, mode, dir_fd=self.fd)
-        return fd
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, mode, dir_fd=self.fd)
 
     def open_append(self, name: str, mode: int = 0o600) -> int:
         """Open a file for appending, made where it is missing."""
@@ -119,7 +119,7 @@ class Directory:
             raise OSError(22, "not a regular file", name)
         return fd
 
-    # -- changing -----------------------------------------------------------------------------------------------
+    # -- changing
 
     def publish(self, old: str, new: str) -> None:
         """Rename `old` to `new`; FileExistsError when `new` is taken."""

@@ -1,1 +1,1 @@
-
+"""OTLP-JSON as records and envelopes."""

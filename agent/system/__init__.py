@@ -1,1 +1,1 @@
-
+"""System collectors: one file a subject."""
