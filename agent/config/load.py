@@ -1,0 +1,105 @@
+"""The configuration from all its sources: defaults < profile < file < environment < `--set` < `run DIR`.
+
+Whatever is wrong is a ConfigError that names its place, the key, and what would be right; a configuration is loaded
+whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from agent.config.build import build
+from agent.config.check import problems
+from agent.config.keys import kind_of, kinds
+from agent.config.schema import PROFILES, Config
+from agent.config.source import Setting, fail, read_environment, read_file, read_overrides
+from agent.kit.errors import ConfigError
+
+PATH_VARIABLE = "TELEMETRY_AGENT_CONFIG"
+SEARCH = ("agent.toml", "/etc/telemetry-agent/agent.toml")
+"""Where the file is looked for when neither `--config` nor PATH_VARIABLE names one."""
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration and where it came from."""
+
+    config: Config
+    path: str
+    """The file, or empty when there is none: the defaults are fine."""
+    origins: Mapping[str, str]
+    """For each dotted key: `default`, `profile ..`, `file PATH:LINE`, `environment NAME`, `--set`, `command line`.
+    Of an entry of `[[stream]]` only the keys that were given."""
+
+
+def load(
+    path: str | None = None,
+    *,
+    environ: Mapping[str, str],
+    overrides: Sequence[str] = (),
+    directory: str | None = None,
+) -> Loaded:
+    """Find, read, merge and check the configuration.
+
+    `path` is that of `--config`, `overrides` those of `--set`, `directory` that of `run DIR`. Raises ConfigError.
+    """
+    file = find(path, environ)
+    given = [
+        *(read_file(file) if file else []),
+        *read_environment(environ),
+        *read_overrides(overrides),
+    ]
+    if directory is not None:
+        given.append(Setting("files.directory", directory, "command line", text=True))
+    values, origins = _merge(given)
+    profile = values.get("agent.profile", "")
+    if profile:
+        below = [Setting(key, value, f"profile {profile}") for key, value in PROFILES[profile].items()]
+        values, origins = _merge([*below, *given])
+    config = build(values, origins)
+    for problem in problems(config):
+        raise fail(_origin(problem.key, origins), *problem)
+    return Loaded(config=config, path=file, origins=dict.fromkeys(kinds(), "default") | origins)
+
+
+def find(path: str | None, environ: Mapping[str, str]) -> str:
+    """The configuration file to read: the one named, else the first that is there, else none (empty)."""
+    named = path or environ.get(PATH_VARIABLE)
+    return named or next((one for one in SEARCH if os.path.exists(one)), "")
+
+
+def _merge(settings: Iterable[Setting]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The last value of each key, converted, and its origin. The header of an entry has the value None."""
+    last = {setting.key: setting for setting in settings}
+    values: dict[str, Any] = {}
+    for key, setting in last.items():
+        if key.endswith("]"):
+            values[key] = None
+            continue
+        kind = kind_of(key)
+        try:
+            values[key] = kind.from_text(str(setting.value)) if setting.text else kind.convert(setting.value)
+        except ValueError as error:
+            what, _, hint = str(error).partition("; ")
+            raise fail(setting.origin, f"{key}:", what, hint) from None
+    return values, {key: setting.origin for key, setting in last.items()}
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    """Where a key's value came from; for one that an entry inherits, the entry."""
+    while key and key not in origins:
+        key = key.rpartition(".")[0]
+    return origins.get(key, "configuration")
+
+
+def require_directory(config: Config) -> str:
+    """The watched directory; ConfigError with a remedy when none is configured."""
+    if not config.files.directory:
+        raise ConfigError(
+            "no directory to watch: files.directory is not set",
+            hint='name it on the command line, or write directory = "/path" under [files] in agent.toml',
+        )
+    return config.files.directory

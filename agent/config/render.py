@@ -1,0 +1,142 @@
+"""The configuration as text: the commented `agent.toml`, the reference for the README, the effective values.
+
+All three come from the schema; its docstrings are read from its source, so this module is for commands, not for the
+running agent. `python -m agent.config.render > agent.toml` writes the file at the top of the repository.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from agent.config import schema
+from agent.config.keys import entry, fields, kind_of, table
+from agent.config.load import SEARCH, Loaded
+from agent.config.reload import flat
+from agent.config.values import Kind, to_toml
+
+MARKERS = ("<!-- configuration reference -->", "<!-- end of configuration reference -->")
+"""What encloses the reference in the README."""
+
+SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
+
+_WIDTH = 110
+
+_HEAD = f"""
+telemetry-agent: every key with its default. Uncomment what you change.
+
+Looked for at --config, $TELEMETRY_AGENT_CONFIG, {", ".join(SEARCH)}. A key can also be set by the environment
+(TELEMETRY_AGENT__ROTATION__MAX_SIZE=1MB) or on the command line (--set rotation.max_size=1MB).
+
+Durations: 250ms 10s 5m 1h 7d 1h30m. Sizes: 10MB is decimal, 10MiB binary. A limit is switched off by "" or "off".
+"""
+
+
+def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
+    """Each key with its value as TOML and its origin, in the schema's order; secrets hidden.
+
+    Of an entry of an array of tables only what was given is listed.
+    """
+    values = dict(flat(loaded.config))
+    return [
+        (key, shown(kind_of(key), value), loaded.origins[key]) for key, value in values.items() if key in loaded.origins
+    ]
+
+
+def shown(kind: Kind, value: object) -> str:
+    """A value as TOML; one that is secret is not shown, but whether it is set is."""
+    return SECRET if kind.secret and value else to_toml(value)
+
+
+def commented_toml() -> str:
+    """Every key with its meaning and default, commented out: it loads as it is, and equals the defaults."""
+    parts = [_comment(_HEAD), *(part for name, kind in fields(schema.Config).items() for part in _section(name, kind))]
+    return "\n".join(parts)
+
+
+def markdown_reference() -> str:
+    """The reference in the README: a table for each section."""
+    return "\n".join(part for name, kind in fields(schema.Config).items() for part in _tables(name, kind))
+
+
+def _section(name: str, annotation: Any) -> Iterator[str]:
+    struct, repeated = _struct(annotation)
+    yield _comment(inspect.getdoc(struct) or "") + (f"# [[{name}]]\n" if repeated else f"[{name}]\n")
+    for field in msgspec.structs.fields(struct):
+        doc = _comment(_docs(struct)[field.name])
+        if table(field.type):
+            yield f"{doc}# [{name}.{field.name}]\n"
+        else:
+            yield doc + "".join(f"# {line}\n" for line in _assignment(field.name, _default(field)))
+
+
+def _assignment(name: str, value: object) -> list[str]:
+    """The lines that set a key; a long list has one item a line."""
+    line = f"{name} = {to_toml(value)}"
+    if len(line) <= _WIDTH or not isinstance(value, tuple):
+        return [line]
+    return [f"{name} = [", *(f"    {to_toml(one)}," for one in value), "]"]
+
+
+def _comment(text: str) -> str:
+    lines = [line for paragraph in text.split("\n\n") for line in textwrap.wrap(paragraph, _WIDTH)]
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def _tables(name: str, annotation: Any) -> Iterator[str]:
+    struct, repeated = _struct(annotation)
+    yield f"### `{f'[[{name}]]' if repeated else f'[{name}]'}`\n"
+    yield (inspect.getdoc(struct) or "") + "\n"
+    yield "| key | type | default | meaning |\n|---|---|---|---|\n" + "".join(map(_row, _rows(struct)))
+
+
+def _rows(struct: type[msgspec.Struct]) -> Iterator[tuple[str, str, str, str]]:
+    for field in msgspec.structs.fields(struct):
+        doc = " ".join(_docs(struct)[field.name].split())
+        if table(field.type):
+            yield f"`{field.name}`", "table", "", doc
+        else:
+            default = "required" if field.required else f"`{to_toml(field.default)}`"
+            yield f"`{field.name}`", Kind(field.type).describe(), default, doc
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _struct(annotation: Any) -> tuple[type[msgspec.Struct], bool]:
+    """The struct of a section, and whether it is an array of tables."""
+    struct = table(annotation) or entry(annotation)
+    if struct is None:
+        raise TypeError(f"{annotation} is neither a table nor an array of tables")
+    return struct, table(annotation) is None
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    """The default, or for a key that must be given the first example of the schema."""
+    return Kind(field.type).examples[0] if field.required else field.default
+
+
+@cache
+def _docs(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """The string literal below each field, which Python itself does not keep; a field without one is a KeyError."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
+    if not isinstance(definition, ast.ClassDef):
+        raise TypeError(f"{struct} is no class")
+    docs: dict[str, str] = {}
+    for field, below in pairwise(definition.body):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(doc))):
+                docs[name] = inspect.cleandoc(doc)
+    return docs
+
+
+if __name__ == "__main__":
+    print(commented_toml(), end="")

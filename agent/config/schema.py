@@ -1,0 +1,238 @@
+"""Every key of the configuration: one frozen struct a section, its default and its meaning at the field.
+
+The attribute names are the keys of `agent.toml`. A limit that is switched off (`""` or `"off"` in the file) is None.
+Each class of the agent receives the section it needs, not the whole. Adding a section is adding a struct here and a
+field to `Config`; an array of tables is a `tuple[Struct, ...]`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from agent.config.match import FOREIGN_ARCHIVES, hidden, matches
+from agent.kit.units import Duration, Share, Size
+
+STATE_DIRECTORY = ".telemetry-agent"
+
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^\s:\[\]/]*)):(?P<port>[0-9]{1,5})")
+
+Count = Annotated[int, Meta(ge=0, extra={"off": 0})]
+
+
+class Files(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which files are watched."""
+
+    directory: str = ""
+    """The directory to watch; made at start if it is missing. `run DIR` on the command line goes before it."""
+    include: tuple[str, ...] = ("*.json", "*.jsonl", "*.ndjson", "*.log")
+    """Patterns of the files that are streams. A pattern with a "/" is matched against the path below the directory,
+    one without against the file's name. Hidden files, and files in hidden directories, are
+    never streams."""
+    exclude: tuple[str, ...] = FOREIGN_ARCHIVES
+    """Patterns of files that are left alone although `include` names them. The default knows the archives of
+    lumberjack, timberjack and logrotate, also `app-20241022.log` and `app.1.log`: where such a name is a live
+    file, give a list of your own."""
+    recursive: bool = False
+    """Also watch the directories below."""
+    scan_interval: Duration = Duration("30s")
+    """Time between two full listings, the safety net beside file system events. At least 100ms."""
+    critical_total: Size | None = Size("50MB")
+    """A directory that retention cannot bring below this total of allocated bytes is critical."""
+    warn_size: Size | None = Size("5MB")
+    """A stream with more live bytes than this is flagged in `status`; a health warning only when it is also above
+    `max_size` or overdue."""
+
+    def selects(self, path: str) -> bool:
+        """True when the file at `path`, below the watched directory, is meant to be a stream."""
+        return not hidden(path) and matches(self.include, path) and not matches(self.exclude, path)
+
+
+class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When and how live files are sealed into segments. Whichever of size, age and schedule comes first."""
+
+    max_size: Size | None = Size("10MB")
+    """Due when a stream has this many live bytes."""
+    max_age: Duration | None = Duration("1h")
+    """Due when the oldest live byte has waited this long."""
+    schedule: str = ""
+    """Due at these times, in local time: five cron fields (`0 */6 * * *`) or `@hourly`, `@daily`, `@weekly`,
+    `@monthly`, `@yearly`."""
+    min_size: Size = Size(0)
+    """A stream with fewer live bytes than this is not due by age or schedule."""
+    method: Literal["auto", "in-place", "rename", "copytruncate"] = "auto"
+    """How live bytes leave the live file. `auto` seals in place, without disturbing the writer, and refuses a file
+    for which that is impossible. `rename` seals after the last writer let go. `copytruncate` may lose what is
+    written between copy and truncation, and counts it."""
+    level: Literal["fast", "small"] = "fast"
+    """Compression: `fast` costs the least, `small` gives smaller segments for more CPU time."""
+    verify: Literal["full", "sample"] = "full"
+    """What is read back before anything is released: every byte, or one member in eight and all checksums."""
+    capture: Duration | None = None
+    """Also compress live bytes at this interval, between rotations; at least 100ms. It saves what a writer would
+    truncate when it restarts."""
+    archive_directory: str = ""
+    """Where segments go; relative to the watched directory. Empty: beside the live file."""
+    mode: str = ""
+    """Permissions of segments, in octal, such as `0644`. Empty: those of the live file."""
+    owner: str = ""
+    """Owner of segments, `user` or `user:group`, by name or number. Empty: that of the live file."""
+    pre: tuple[str, ...] = ()
+    """Command run before a rotation, a list of program and arguments without a shell. When it fails, the rotation
+    does not happen and the live file stays as it is."""
+    post: tuple[str, ...] = ()
+    """Command run after a rotation, as `pre`; a failure is reported."""
+    hook_timeout: Duration = Duration("30s")
+    """Time that `pre` and `post` have each, before they are killed."""
+    unlink_idle: Duration | None = None
+    """Remove a live file that has been empty and unopened for this long."""
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long segments are kept. Whichever limit strikes first; the oldest segments go first."""
+
+    keep: Count = 2
+    """Number of segments kept of each stream; 0 sets no limit."""
+    max_age: Duration | None = Duration("60m")
+    """Segments older than this are deleted."""
+    max_total: Size | None = Size("50MB")
+    """Allocated bytes that live files, parts, segments, quarantine and state of a directory may take together."""
+    min_free: Size | Share | None = None
+    """Space that must stay free in the file system, a size or a percentage of it."""
+
+
+class StreamRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Other rules for some files: the first entry that matches a file gives its rotation and retention.
+
+    Only the keys given in `[stream.rotation]` and `[stream.retention]` differ from the sections of that name.
+    """
+
+    match: Annotated[str, Meta(examples=["traces*.json"])]
+    """Pattern of the files, as in `files.include`."""
+    # Loaded, these hold whole sections: what the entry gives, over `[rotation]` and `[retention]`. None: no difference.
+    rotation: Rotation | None = None
+    """Keys of `[rotation]` for these files."""
+    retention: Retention | None = None
+    """Keys of `[retention]` for these files."""
+
+
+class AgentSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent itself."""
+
+    state_directory: str = ""
+    """Where the agent keeps its audit trail, hints and socket (mode 0700); relative to the watched directory.
+    Empty: `.telemetry-agent` in the watched directory."""
+    user: str = ""
+    """User to become once the agent has started, `user` or `user:group`; needs to be started as root."""
+    service_name: str = "telemetry-agent"
+    """Name of this agent in logs, status and what it sends."""
+    service_version: str = ""
+    """Version shown beside it. Empty: the agent's own."""
+    environment: str = ""
+    """Deployment environment, such as `production`, shown in logs, status and what it sends."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least important messages that are logged."""
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """How messages look; `auto` is `console` on a terminal and `json` elsewhere."""
+    stop_timeout: Duration = Duration("10s")
+    """Time to finish the running step after SIGTERM."""
+    profile: Literal["", "development", "production", "high-load"] = ""
+    """Other defaults: `development` sets `system.interval` 5s, `health.interval` 10s and console logs, `production`
+    15s, 30s and JSON logs, `high-load` 30s, 60s and JSON logs. Every key that is given goes before it."""
+
+
+class Web(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Metrics and probes over HTTP."""
+
+    listen: str = "127.0.0.1:9464"
+    """Address and port, `[::1]:9464` for IPv6, `:9464` for all interfaces. Empty: no HTTP."""
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host (empty: all interfaces) and port (0: any free one) of `listen`; None when it is off.
+
+        Raises ValueError when `listen` is neither.
+        """
+        if not self.listen:
+            return None
+        found = _ADDRESS.fullmatch(self.listen)
+        if not found or int(found["port"]) > 65535:
+            raise ValueError(f"{self.listen!r} is no address; write one such as 127.0.0.1:9464 or [::1]:9464")
+        return found["v6"] or found["host"], int(found["port"])
+
+
+class System(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Metrics of the machine and the container."""
+
+    interval: Duration = Duration("10s")
+    """Time between two readings."""
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Health checks."""
+
+    interval: Duration = Duration("30s")
+    """Time between two runs of a check."""
+    timeout: Duration = Duration("5s")
+    """Time that a check has, before it counts as failed."""
+    cache_ttl: Duration = Duration("60s")
+    """A result older than this counts as unknown."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """The whole configuration. Only app and cli see it; everybody else gets a section."""
+
+    files: Files = Files()
+    rotation: Rotation = Rotation()
+    retention: Retention = Retention()
+    stream: tuple[StreamRule, ...] = ()
+    agent: AgentSection = AgentSection()
+    web: Web = Web()
+    system: System = System()
+    health: Health = Health()
+
+    def rules_for(self, stream_name: str) -> tuple[Rotation, Retention]:
+        """The rotation and retention of the stream with this path below the watched directory."""
+        return self._rules(stream_name)
+
+    @cached_property
+    def _rules(self) -> Callable[[str], tuple[Rotation, Retention]]:
+        """Remembers names: asked for each of thousands of files at each look. Bounded: names come and go."""
+        return lru_cache(maxsize=32_768)(self._find)
+
+    def _find(self, stream_name: str) -> tuple[Rotation, Retention]:
+        for rule in self.stream:
+            if matches((rule.match,), stream_name):
+                return rule.rotation or self.rotation, rule.retention or self.retention
+        return self.rotation, self.retention
+
+    @property
+    def state_path(self) -> str:
+        """The state directory's path, wherever it was configured."""
+        return os.path.join(self.files.directory, self.agent.state_directory or STATE_DIRECTORY)
+
+
+PROFILES: dict[str, dict[str, str]] = {
+    "development": {"system.interval": "5s", "health.interval": "10s", "agent.log_format": "console"},
+    "production": {"system.interval": "15s", "health.interval": "30s", "agent.log_format": "json"},
+    "high-load": {"system.interval": "30s", "health.interval": "60s", "agent.log_format": "json"},
+}
+"""What each profile sets, below every key that is given."""
+
+RESTART_KEYS = frozenset(
+    {
+        "files.directory",
+        "files.recursive",
+        "agent.state_directory",
+        "agent.user",
+        "agent.log_format",
+        "web.listen",
+    }
+)
+"""Keys that only a restart brings into force."""

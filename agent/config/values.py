@@ -1,0 +1,136 @@
+"""One value: from TOML or text to what the schema wants, and back to TOML.
+
+A value that does not fit is a ValueError whose sentence says what would.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+from agent.kit.units import Duration, Share, Size
+
+OFF = ("", "off")
+"""How a limit is switched off."""
+
+
+class Kind:
+    """What the schema says about a key: its type in parts."""
+
+    def __init__(self, annotation: Any) -> None:
+        metas = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+        self.plain = annotation
+        self.extra: dict[str, Any] = {}
+        self.examples: list[Any] = []
+        for meta in metas:
+            if isinstance(meta, msgspec.Meta):
+                self.extra |= meta.extra or {}
+                self.examples += meta.examples or []
+        bare = get_args(annotation)[0] if metas else annotation
+        parts = get_args(bare) if get_origin(bare) in (Union, UnionType) else (bare,)
+        self.parts = tuple(part for part in parts if part is not NoneType)
+        if len(self.parts) < len(parts):
+            self.extra.setdefault("off", None)
+
+    @property
+    def secret(self) -> bool:
+        """True when the value is never shown."""
+        return bool(self.extra.get("secret"))
+
+    @property
+    def quantity(self) -> bool:
+        """True for durations and sizes."""
+        return self.parts[0] in (Duration, Size)
+
+    def describe(self) -> str:
+        """The type in a few words, for the reference."""
+        words = [_words(part) for part in self.parts]
+        return " or ".join([*words, '`""` (off)'] if "off" in self.extra else words)
+
+    def convert(self, value: object) -> Any:
+        """The value of a key in a TOML file, as the schema's type."""
+        if "off" in self.extra and isinstance(value, str) and value in OFF:
+            return self.extra["off"]
+        if self.quantity:
+            return self._quantity(value)
+        try:
+            return msgspec.convert(value, self.plain)
+        except msgspec.ValidationError as error:
+            raise ValueError(self._expected(value, str(error))) from None
+
+    def from_text(self, text: str) -> Any:
+        """The value of a key in the environment or on the command line. Lists are TOML arrays or comma-separated."""
+        part = self.parts[0]
+        if get_origin(part) is tuple:
+            return self.convert(_list(text))
+        if part is bool and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if part is int and text.strip().lstrip("-").isdecimal():
+            return self.convert(int(text))
+        return self.convert(text)
+
+    def _quantity(self, value: object) -> Duration | Size | Share:
+        if isinstance(value, str):
+            percent = Share in self.parts and value.endswith("%")
+            quantity: Duration | Size | Share = Share(value) if percent else self.parts[0](value)
+            return quantity
+        if isinstance(value, int) and not isinstance(value, bool) and (self.parts[0] is Size or value == 0):
+            size: Size | Duration = self.parts[0](value)
+            return size
+        raise ValueError(self._expected(value, ""))
+
+    def _expected(self, value: object, why: str) -> str:
+        part = self.parts[0]
+        if get_origin(part) is Literal and isinstance(value, str):
+            return f"{value!r} is none of {', '.join(map(repr, get_args(part)))}"
+        if part is int and isinstance(value, int) and not isinstance(value, bool):
+            return f"{value} is out of range: {why.removeprefix('Expected `int` ')}"
+        wanted = self.describe().replace("`", "")
+        return f"{to_toml(value)} is of the wrong type, expected {wanted}"
+
+
+def _words(part: Any) -> str:
+    if get_origin(part) is Literal:
+        return ", ".join(f"`{json.dumps(choice)}`" for choice in get_args(part))
+    if get_origin(part) is tuple:
+        return "list of strings"
+    names = {
+        Duration: "duration",
+        Size: "size",
+        Share: "percentage",
+        str: "string",
+        bool: "`true` or `false`",
+        int: "integer",
+    }
+    return names[part]
+
+
+def _list(text: str) -> object:
+    if not text.lstrip().startswith("["):
+        return [one.strip() for one in text.split(",")] if text else []
+    try:
+        return tomllib.loads(f"list = {text}")["list"]
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f'{text!r} is no list: {error}; write ["a", "b"] or a,b') from None
+
+
+def to_toml(value: object) -> str:
+    """How `value` is written in `agent.toml`; None is the empty string that switches a limit off."""
+    if value is None:
+        return '""'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (Duration, Size, Share, str)):
+        return _quoted(str(value))
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(map(to_toml, value)) + "]"
+    return str(value)
+
+
+def _quoted(text: str) -> str:
+    # A JSON string is a TOML basic string, but for DEL, which JSON leaves bare and TOML forbids.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
