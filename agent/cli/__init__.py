@@ -1,1 +1,69 @@
-"""The commands: one file a command group; each parses, calls control and prints."""
+"""The commands: one file a command group; each parses, calls control and prints.
+
+Exit codes, the same for every command:
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | a finding, or the command failed |
+| 2 | the command line is wrong |
+| 75 | try again later: the directory is locked, or the agent cannot be reached (EX_TEMPFAIL, sysexits.h) |
+| 78 | the configuration is wrong (EX_CONFIG, sysexits.h) |
+| 130 | interrupted (128 + SIGINT, as a shell counts) |
+
+Importing this package imports nothing else, and starting a command imports only what that command needs: start-up
+time is a promise, and the agent itself is one of the commands.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+OK = 0
+FAILED = 1
+UNAVAILABLE = 75
+BAD_CONFIG = 78
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own) and return its exit code.
+
+    What typer itself ends (help, usage errors, `typer.Exit`) leaves as SystemExit with the code.
+    """
+    from agent.cli.commands import app
+    from agent.cli.options import Invocation
+    from agent.kit.errors import AgentError
+
+    invocation = Invocation()
+    try:
+        app(list(sys.argv[1:] if arguments is None else arguments), prog_name="telemetry-agent", obj=invocation)
+    except AgentError as error:
+        if invocation.debug:
+            raise
+        return _tell(error)
+    except Exception as error:
+        if invocation.debug:
+            raise
+        print(_unexpected(error), file=sys.stderr)
+        return FAILED
+    return OK
+
+
+def _tell(error: Exception) -> int:
+    from agent.cli.output import explain
+    from agent.cli.reach import UnreachableError
+    from agent.kit.errors import AgentError, ConfigError, LockedError
+
+    assert isinstance(error, AgentError)  # noqa: S101 - for the type checker; main passes nothing else
+    print(explain(error), file=sys.stderr)
+    if isinstance(error, ConfigError):
+        return BAD_CONFIG
+    return UNAVAILABLE if isinstance(error, LockedError | UnreachableError) else FAILED
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"error: {error}\n hint: telemetry-agent --debug COMMAND shows where this happened"
+    name = type(error).__name__
+    return f"error: unexpected {name}: {error}\n hint: this is a defect; telemetry-agent --debug COMMAND shows it whole"

@@ -1,0 +1,95 @@
+"""`check-config`: what the configuration comes to, where each value is from, and what looks like a mistake."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load
+from agent.cli.output import grid, print_json, screen
+
+if TYPE_CHECKING:
+    from agent.config import Config, Retention, Rotation
+
+
+def check_config(
+    context: typer.Context,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    directory: WatchedDirectory = None,
+    json: AsJson = False,
+) -> None:
+    """Print the effective configuration, each value with its origin, secrets hidden.
+
+    A wrong configuration exits with 78 and says what is wrong and where; what is only odd is a warning.
+
+    Example: telemetry-agent check-config --config agent.toml
+    """
+    from agent.config.render import effective
+
+    loaded = load(context, config, overrides, directory)
+    rows = effective(loaded)
+    odd = list(warnings(loaded.config))
+    if json:
+        keys = [{"key": key, "value": value, "origin": origin} for key, value, origin in rows]
+        print_json({"path": loaded.path, "keys": keys, "warnings": odd})
+        return
+    console = screen()
+    console.print(f"Configuration: {loaded.path or 'no file found, defaults'}")
+    table = grid(console, "KEY", "ORIGIN", "VALUE")
+    for key, value, origin in rows:
+        table.add_row(key, origin, value, style="dim" if origin == "default" else "")
+    console.print(table)
+    for warning in odd:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def warnings(config: Config) -> Iterator[str]:
+    """What is allowed but hardly meant, as sentences."""
+    directory = config.files.directory
+    if not directory:
+        yield "files.directory is not set: every command needs --directory, and run its DIR"
+    elif os.path.exists(directory) and not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        yield f"files.directory: {directory} may not be read and written by this user"
+    critical, total = config.files.critical_total, config.retention.max_total
+    if critical is not None and total is not None and critical < total:
+        yield (
+            f"files.critical_total ({critical}) is smaller than retention.max_total ({total}): "
+            "the directory is critical before retention has anything to do"
+        )
+    yield from _rules("", config.rotation, config.retention)
+    for rule in config.stream:
+        rotation, retention = rule.rotation or config.rotation, rule.retention or config.retention
+        if rule.rotation or rule.retention:
+            yield from _rules(f"stream {rule.match}: ", rotation, retention)
+    address = config.web.address
+    if address and address[0] not in ("localhost", "::1") and not address[0].startswith("127."):
+        yield f"web.listen ({config.web.listen}) is open to the network: anybody who reaches it may read metrics"
+
+
+def _rules(where: str, rotation: Rotation, retention: Retention) -> Iterator[str]:
+    if rotation.max_size is None and rotation.max_age is None and not rotation.schedule:
+        yield f"{where}rotation has neither max_size nor max_age nor schedule: nothing is ever rotated by itself"
+    if rotation.method == "copytruncate":
+        yield f"{where}rotation.method copytruncate may lose records; in-place does not"
+    limits = (retention.max_age, retention.max_total, retention.min_free)
+    if not retention.keep and all(limit is None for limit in limits):
+        yield f"{where}retention has no limit: segments fill the disk in time"
+    size, total = rotation.max_size, retention.max_total
+    if size is not None and total is not None and total < size:
+        yield (
+            f"{where}retention.max_total ({total}) is smaller than rotation.max_size ({size}): "
+            "live data alone can pass it, and every segment is then deleted as soon as it is sealed"
+        )
+    if rotation.min_size and size is None:
+        yield f"{where}rotation.min_size ({rotation.min_size}) without max_size: a slow stream may never be rotated"
+    kept, interval = retention.max_age, rotation.max_age
+    if kept is not None and interval is not None and kept < interval:
+        yield (
+            f"{where}retention.max_age ({kept}) is shorter than rotation.max_age ({interval}): "
+            "for a part of the time a slow stream has no segment at all"
+        )

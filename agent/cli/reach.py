@@ -1,0 +1,190 @@
+"""How a command reaches the agent: through its socket when it runs, in process otherwise.
+
+Only this module knows the names behind commands: the socket's paths, and what does an agent's work without one.
+Reading needs no lock; changing takes the directory's, so a command never works beside an agent it could not reach.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from agent.control import Control, PlanItem, Reloaded, Rotated, Status
+from agent.kit.clock import SystemClock
+from agent.kit.disk import Directory
+from agent.kit.errors import AgentError, ConfigError
+from agent.web.messages import SOCKET, Cleanup, Failure, Reload, Rotate
+
+if TYPE_CHECKING:
+    from agent.config import Config
+    from agent.streams.verify import Finding
+
+Answer = TypeVar("Answer")
+
+_CONNECT = 5.0
+_GRACE = 5.0
+"""Seconds more than a request's own limit, so that the agent's answer about the limit arrives."""
+
+
+class UnreachableError(AgentError):
+    """There should be an agent to ask, but it does not answer; the process exits with 75 (EX_TEMPFAIL)."""
+
+
+_KINDS = {
+    http.client.UNPROCESSABLE_ENTITY: ConfigError,
+    http.client.SERVICE_UNAVAILABLE: UnreachableError,  # it is stopping, or just starting: try again
+}
+
+
+def running(config: Config) -> Control | None:
+    """The running agent, None when there is none. Raises UnreachableError when it is there and cannot be asked."""
+    control = RemoteControl(config.state_path)
+    return control if control.listens() else None
+
+
+@contextlib.contextmanager
+def control(config: Config) -> Iterator[Control]:
+    """What carries out a change: the running agent, else this process with the directory's lock.
+
+    Raises LockedError when somebody holds the directory without answering on the socket, and UnreachableError.
+    """
+    agent = running(config)
+    if agent:
+        yield agent
+        return
+    from agent.duties.keeper import offline
+
+    with offline(config, SystemClock()) as here:
+        yield here
+
+
+def status(config: Config) -> Status:
+    """The running agent's snapshot, else what the files alone say."""
+    agent = running(config)
+    if agent:
+        return agent.status()
+    from agent.streams.survey import offline_status
+
+    return offline_status(config, SystemClock())
+
+
+def findings(config: Config) -> list[Finding]:
+    """Everything that is wrong with the archive and the state files."""
+    from agent.streams.verify import verify
+
+    return verify(config)
+
+
+def records(
+    config: Config, stream: str, *, start: int | None, since: float | None, follow: bool, stop: Callable[[], bool]
+) -> Iterator[bytes]:
+    """The stream's bytes: from position `start`, or of what was written after the time `since`, else all."""
+    from agent.streams import reader
+
+    return reader.records(config, stream, start=start, since=since, follow=follow, stop=stop)
+
+
+class RemoteControl:
+    """The agent behind the socket in `state`, its state directory: one request, one connection."""
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+
+    def listens(self) -> bool:
+        """True when a process accepts on the socket; False when there is no socket or it is a dead one's."""
+        try:
+            _connect(self._state, _CONNECT).close()
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            return False
+        except OSError as error:
+            raise self._unreachable(error) from error
+        return True
+
+    def status(self) -> Status:
+        """The newest snapshot."""
+        return self._ask("GET", "/api/v1/status", None, Status, 10.0)
+
+    def rotate(self, streams: list[str], *, timeout: float = 60.0) -> list[Rotated]:
+        """Seal these streams now, or all where the list is empty."""
+        return self._ask("POST", "/rotate", Rotate(streams=streams, timeout=timeout), list[Rotated], timeout)
+
+    def cleanup(self, *, dry_run: bool = False, timeout: float = 300.0) -> list[PlanItem]:
+        """One pass of everything that is due."""
+        return self._ask("POST", "/cleanup", Cleanup(dry_run=dry_run, timeout=timeout), list[PlanItem], timeout)
+
+    def reload(self, *, timeout: float = 30.0) -> Reloaded:
+        """Read the configuration again."""
+        return self._ask("POST", "/reload", Reload(timeout=timeout), Reloaded, timeout)
+
+    def _ask(self, method: str, path: str, body: Any, answer: type[Answer], timeout: float) -> Answer:
+        content = None if body is None else msgspec.json.encode(body)
+        connection = _Connection(self._state, timeout + _GRACE)
+        try:
+            connection.request(method, path, content, {"Content-Type": "application/json"} if content else {})
+            response = connection.getresponse()
+            text = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+        if response.status != http.client.OK:
+            raise self._refusal(response.status, text)
+        try:
+            return msgspec.json.decode(text, type=answer)
+        except msgspec.DecodeError as error:
+            raise self._misunderstood(str(error)) from error
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        hint = "is the process stuck or just stopping? see its log, then try again"
+        if isinstance(error, PermissionError):
+            hint = "its socket is for its own user: run this command as that user, or as root"
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return UnreachableError(f"the agent does not answer: {reason}", path=self._path, hint=hint)
+
+    def _refusal(self, status: int, text: bytes) -> AgentError:
+        try:
+            error = msgspec.json.decode(text, type=Failure)
+        except msgspec.DecodeError:
+            return self._misunderstood(f"status {status}")
+        kind = _KINDS.get(status, AgentError)
+        return kind(error.what, path=error.path, position=error.position, hint=error.hint)
+
+    def _misunderstood(self, what: str) -> AgentError:
+        hint = "are agent and command of the same version? `telemetry-agent --version` tells this command's"
+        return AgentError(f"the agent's answer is not understood: {what}", path=self._path, hint=hint)
+
+    @property
+    def _path(self) -> str:
+        return os.path.join(self._state, SOCKET)
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over the agent's socket."""
+
+    def __init__(self, state: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._state = state
+        self._limit = timeout
+
+    def connect(self) -> None:
+        """Connect to the socket instead of a host."""
+        self.sock = _connect(self._state, self._limit)
+
+
+def _connect(state: str, timeout: float) -> socket.socket:
+    """A connection to the socket in `state`, by its descriptor: an AF_UNIX path has 107 bytes (unix(7))."""
+    with Directory.open(state) as directory:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(f"/proc/self/fd/{directory.fd}/{SOCKET}")
+        except OSError:
+            connection.close()
+            raise
+    return connection
