@@ -40,7 +40,12 @@ class LockedError(AgentError):
 
 
 class RefusedError(AgentError):
-    """A file that must not be sealed: it is no line log, not ours to open, or on a file system without holes."""
+    """A file that must not be sealed: it is no line log, not ours to open, or on a file system without holes.
+
+    `reason` is one word of a bounded set, fit for a metric's label.
+    """
+
+    reason = ""
 
 
 class CorruptError(AgentError):

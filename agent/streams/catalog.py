@@ -1,0 +1,214 @@
+"""Every stream the agent knows, with its segments in order: the one truth for sealing, retention and status.
+
+Only the keeper's thread changes a catalogue. Order and extent come from the indexes inside the segments.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from agent.config import Config, Retention, Rotation
+from agent.kit.disk import Directory
+from agent.kit.errors import CorruptError, RefusedError
+from agent.streams import names, segment
+from agent.streams.incarnation import Incarnation
+from agent.streams.segment import Segment
+
+
+@dataclass(slots=True)
+class Place:
+    """A managed directory and where its segments go. `relative` is "" for the watched directory itself."""
+
+    relative: str
+    home: Directory
+    archive: Directory
+    filesystem: str = ""
+
+    def stream_name(self, leaf: str) -> str:
+        """The stream's name: its path below the watched directory."""
+        return f"{self.relative}/{leaf}" if self.relative else leaf
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the last look saw of a live file; sizes in bytes, `since` monotonic and wall time in seconds."""
+
+    there: bool = False
+    size: int = 0
+    allocated: int = 0
+    changed: float = 0.0
+    """mtime: for people only, releases change it too (attack M3)."""
+    looked: float = 0.0
+    grew: float = 0.0
+    """Monotonic time of the last growth."""
+    since: float | None = None
+    """Monotonic time at which the oldest unsealed byte was noticed."""
+    since_wall: float = 0.0
+    rate: float = 0.0
+    """Bytes a second, smoothed."""
+    nul_since: float | None = None
+    """Monotonic time since when a NUL run stands at S."""
+    scheduled: float | None = None
+    """Wall time of the next scheduled rotation."""
+
+
+class Stream:
+    """One telemetry file by its path, through all its incarnations."""
+
+    def __init__(self, name: str, leaf: str, place: Place, stream_id: bytes, rules: tuple[Rotation, Retention]) -> None:
+        self.name = name
+        self.leaf = leaf
+        self.place = place
+        self.id = stream_id
+        self.rotation, self.retention = rules
+        self.segments: list[Segment] = []
+        self.incarnation: Incarnation | None = None
+        self.pending: list[Segment] = []
+        """Segments of this incarnation whose release is not complete, oldest first."""
+        self.facts = Facts()
+        self.refused: RefusedError | None = None
+        self.failure = ""
+        self.departed: str | None = None
+        """Where the old file lies while it is finished after the path got another inode."""
+        self.accepted = False
+        """True once the live file was recognised as a line log in this incarnation."""
+        self.seals = 0
+        self.lost = 0
+        self.last_stamp = (0, 0)
+        self.next_reset = 0.0
+        self.synced = 0
+        """Physical offset up to which releases are known to be durable (fsync of the live file)."""
+        self.rewrites = 0
+
+    @property
+    def end(self) -> int:
+        """Position up to which the stream is sealed."""
+        if self.incarnation is not None:
+            return self.incarnation.position
+        return self.segments[-1].extent.end if self.segments else 0
+
+    @property
+    def first(self) -> int:
+        """Position at which the oldest kept record lies."""
+        return self.segments[0].extent.start if self.segments else self.end
+
+    @property
+    def live_bytes(self) -> int:
+        """Apparent bytes beyond S; the true live size is asked of the file when it matters."""
+        sealed = self.incarnation.sealed if self.incarnation else 0
+        return max(0, self.facts.size - sealed) if self.facts.there else 0
+
+    def next_stamp(self, now: float) -> tuple[int, int]:
+        """Second and number of the next segment's name: never below its predecessor's (attack M1)."""
+        second, number = self.last_stamp
+        wanted = int(now)
+        self.last_stamp = (wanted, 0) if wanted > second else (second, number + 1)
+        return self.last_stamp
+
+    def sealed_bytes(self, start: int, end: int) -> bytes | None:
+        """The sealed content of a physical range of this incarnation; None where no segment has it any more."""
+        pieces: list[bytes] = []
+        at = start
+        for one in self.mine():
+            if one.source.end <= at:
+                continue
+            if one.source.start > at or at >= end:
+                break
+            stop = min(end, one.source.end)
+            with segment.SegmentReader(one) as reader:
+                pieces.append(reader.range(one.base + at, one.base + stop))
+            at = stop
+        return b"".join(pieces) if at == end else None
+
+    def mine(self) -> Iterator[Segment]:
+        """The kept segments that came from the present incarnation."""
+        life = self.incarnation
+        if life is None:
+            return
+        for one in self.segments:
+            if one.identity.same_file(life.identity) and one.base == life.base and not one.marker:
+                yield one
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.name!r} sealed={self.end} segments={len(self.segments)}>"
+
+
+@dataclass(slots=True)
+class Catalog:
+    """The streams by name, and the places they live in."""
+
+    config: Config
+    places: dict[str, Place] = field(default_factory=dict)
+    streams: dict[str, Stream] = field(default_factory=dict)
+    orphans: list[Stream] = field(default_factory=list)
+    """Earlier streams of a name that begins anew: only their segments are left."""
+
+    def stream(self, place: Place, leaf: str, stream_id: str = "") -> Stream:
+        """The stream of a live file, made where it is new."""
+        name = place.stream_name(leaf)
+        found = self.streams.get(name)
+        if found is None:
+            identity = bytes.fromhex(stream_id) if stream_id else secrets.token_bytes(16)
+            found = Stream(name, leaf, place, identity, self.config.rules_for(name))
+            self.streams[name] = found
+        return found
+
+    def all(self) -> Iterator[Stream]:
+        """Every stream, orphans last."""
+        yield from self.streams.values()
+        yield from self.orphans
+
+    def configure(self, config: Config) -> None:
+        """Give every stream its rules from a new configuration."""
+        self.config = config
+        for one in self.all():
+            one.rotation, one.retention = config.rules_for(one.name)
+
+
+@dataclass(slots=True)
+class Leftovers:
+    """What lies in an archive directory beside segments."""
+
+    parts: list[str] = field(default_factory=list)
+    damaged: list[tuple[str, CorruptError]] = field(default_factory=list)
+
+
+def read_archive(place: Place) -> tuple[list[Segment], Leftovers]:
+    """All segments in a place's archive, in no order. Foreign files are left out, damaged ones are listed."""
+    found: list[Segment] = []
+    left = Leftovers()
+    for entry in place.archive.entries():
+        name = entry.name
+        if names.is_part(name):
+            left.parts.append(name)
+        elif name.endswith(".gz") and names.parse(name) and entry.is_file(follow_symlinks=False):
+            try:
+                found.append(segment.load(place.archive, name))
+            except CorruptError as error:
+                left.damaged.append((name, error))
+            except OSError as error:
+                left.damaged.append((name, CorruptError(f"cannot be read: {error.strerror}", path=entry.path)))
+    return found, left
+
+
+def fill(catalog: Catalog, place: Place, segments: list[Segment]) -> None:
+    """Put a place's segments into their streams; of a name's several ids the one sealed last goes on."""
+    groups: dict[tuple[str, str], list[Segment]] = {}
+    for one in segments:
+        groups.setdefault((one.stream, one.stream_id), []).append(one)
+    for (name, stream_id), group in sorted(groups.items(), key=lambda item: -max(s.sealed_at for s in item[1])):
+        group.sort(key=lambda one: (one.extent.start, one.extent.end, one.sealed_at))
+        leaf = os.path.basename(name)
+        if name in catalog.streams:
+            stream = Stream(name, leaf, place, bytes.fromhex(stream_id), catalog.config.rules_for(name))
+            catalog.orphans.append(stream)
+        else:
+            stream = Stream(name, leaf, place, bytes.fromhex(stream_id), catalog.config.rules_for(name))
+            catalog.streams[name] = stream
+        stream.segments = group
+        last = names.parse(group[-1].name)
+        if last:
+            stream.last_stamp = (last.time, last.n)

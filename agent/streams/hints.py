@@ -1,0 +1,114 @@
+"""What is worth remembering but may be lost: a stream's id, the life it was in, and how far it was seen.
+
+A journal of JSON lines in the state directory; the last line of a stream wins. Nothing here is needed to keep data
+safe: positions and sealed ends come from segments. Without it a stream that was never sealed gets a new id, and
+the first look after a start compares more than it had to. A hint that contradicts a segment is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import msgspec
+
+from agent.kit import disk
+from agent.kit.disk import Directory
+
+NAME = "streams.jsonl"
+_ROOM = 4 << 20
+
+
+class Hint(msgspec.Struct, frozen=True, kw_only=True):
+    """One stream, as last known."""
+
+    stream: str
+    id: str
+    inode: int = 0
+    birth: int | None = None
+    base: int = 0
+    sealed: int = 0
+    largest: int = 0
+    released: int = 0
+    boot: str = ""
+    """The boot in which everything below `released` was punched; empty when that is not known."""
+    since: float = 0.0
+    """Wall time at which the first unsealed byte was noticed; 0 when none was."""
+    resetting: bool = False
+    """True from just before a reset punches the guard until the file is empty."""
+
+
+class Hints:
+    """The journal."""
+
+    def __init__(self, directory: Directory | None) -> None:
+        self._directory = directory
+        self._fd = -1
+        self._size = 0
+        self._last: dict[str, Hint] = {}
+        self.failures = 0
+
+    def load(self) -> dict[str, Hint]:
+        """The last hint of each stream, by stream id; damaged lines are skipped."""
+        if self._directory is None:
+            return {}
+        try:
+            fd = self._directory.open_read(NAME)
+        except OSError:
+            return {}
+        with os.fdopen(fd, "rb") as file:
+            for line in file:
+                try:
+                    hint = msgspec.convert(json.loads(line), Hint)
+                except (ValueError, msgspec.ValidationError, RecursionError):
+                    continue
+                self._last[hint.id] = hint
+        return dict(self._last)
+
+    def note(self, hint: Hint) -> None:
+        """Append a hint when it says something new. A disk that takes nothing is no reason to stop."""
+        if self._last.get(hint.id) == hint:
+            return
+        self._last[hint.id] = hint
+        try:
+            self._append(_line(hint))
+        except OSError:
+            self.failures += 1
+            self.close()
+
+    def forget(self, stream_id: str) -> None:
+        """Leave a stream out from the next compaction on."""
+        self._last.pop(stream_id, None)
+
+    def compact(self) -> None:
+        """Write one line a stream, atomically; OSError leaves the journal as it was."""
+        if self._directory is None:
+            return
+        self.close()
+        content = b"".join(map(_line, self._last.values()))
+        try:
+            disk.write_atomic(self._directory, NAME, content)
+        except OSError:
+            self.failures += 1
+
+    def _append(self, line: bytes) -> None:
+        if self._directory is None:
+            return
+        if self._size > _ROOM + 2 * len(self._last) * len(line):
+            self.compact()
+        if self._fd < 0:
+            self._fd = self._directory.open_append(NAME)
+            self._size = os.fstat(self._fd).st_size
+        self._size += disk.write_all(self._fd, line)
+
+    def close(self) -> None:
+        """Close the file; the next hint opens it again."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _line(hint: Hint) -> bytes:
+    fields: dict[str, Any] = {name: getattr(hint, name) for name in hint.__struct_fields__}
+    return (json.dumps(fields, separators=(",", ":")) + "\n").encode("ascii")

@@ -1,0 +1,123 @@
+"""One life of a live file, and how it is known again.
+
+`position = base + physical`. `sealed` is S, the physical end of what lies in segments; it moves only when a segment
+is published. Bytes of [floor(S), S), the guard, are never punched. A file is the same incarnation when inode and
+birth time are equal, it is not shorter than S, the guard still holds the sealed bytes, and below floor(S) there is
+nothing that was not sealed (DESIGN: attacks C5, C8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.streams.live import Live
+from agent.streams.position import Identity
+
+_WINDOW = 1 << 18
+
+Verdict = Literal["same", "other_file", "shrunk", "guard", "refilled"]
+SealedBytes = Callable[[int, int], bytes | None]
+"""The sealed content of a physical range; None where no segment has it any more."""
+
+
+@dataclass(slots=True)
+class Incarnation:
+    """What is known of the live file's present life."""
+
+    identity: Identity
+    base: int
+    sealed: int = 0
+    guard: bytes = b""
+    released: int = 0
+    """Physical offset up to which everything is punched."""
+    clean: bool = True
+    """True when this process (or this boot) punched everything below `released`, so only holes may be there."""
+    guard_may_be_gone: bool = False
+    """True when power may have been lost, or a reset had begun: then a guard of NULs is no contradiction."""
+    largest: int = 0
+    """The largest size seen."""
+
+    @property
+    def position(self) -> int:
+        """The position of S."""
+        return self.base + self.sealed
+
+    @property
+    def end(self) -> int:
+        """The position of the end as last seen."""
+        return self.base + max(self.largest, self.sealed)
+
+    def next(self, identity: Identity) -> Incarnation:
+        """The life that follows in `identity`: its first byte's position is past every position used so far."""
+        return Incarnation(identity=identity, base=self.end)
+
+    def unsealed(self) -> int:
+        """Bytes that were seen and are in no segment: lost when this life ends now (a lower bound)."""
+        return max(0, self.largest - self.sealed)
+
+
+def judge(incarnation: Incarnation, live: Live, sealed_bytes: SealedBytes) -> Verdict:
+    """Say whether `live` is the file whose life `incarnation` describes, or what speaks against it."""
+    if not incarnation.identity.same_file(live.identity):
+        return "other_file"
+    size = live.size()
+    if size < incarnation.sealed:
+        return "shrunk"
+    if not _guard_holds(incarnation, live):
+        return "guard"
+    floor = live.floor(incarnation.sealed)
+    if incarnation.clean:
+        limit = min(incarnation.released, floor)
+        strict = not _has_data(live, 0, limit)
+        return "same" if strict or _only_sealed(live, 0, limit, None) else "refilled"
+    return "same" if _only_sealed(live, 0, floor, sealed_bytes) else "refilled"
+
+
+def _guard_holds(incarnation: Incarnation, live: Live) -> bool:
+    guard = incarnation.guard
+    if not guard:
+        return True
+    there = live.read(incarnation.sealed - len(guard), len(guard))
+    if there == guard:
+        return True
+    if not incarnation.guard_may_be_gone:
+        return False
+    return all(a in (0, b) for a, b in zip(there, guard, strict=True)) if len(there) == len(guard) else False
+
+
+def _has_data(live: Live, start: int, end: int) -> bool:
+    if start >= end:
+        return False
+    at = live.data_from(start)
+    return at is not None and at < end
+
+
+def _only_sealed(live: Live, start: int, end: int, sealed_bytes: SealedBytes | None) -> bool:
+    """True when every byte of the range is NUL or, where `sealed_bytes` may tell, equals what was sealed."""
+    for begin, stop in live.extents(start, end):
+        at = begin
+        while at < stop:
+            there = live.read(at, min(_WINDOW, stop - at))
+            if not there:
+                break
+            if there.strip(b"\0"):
+                known = sealed_bytes(at, at + len(there)) if sealed_bytes else None
+                if known is None or not equal_or_nul(there, known):
+                    return False
+            at += len(there)
+    return True
+
+
+def equal_or_nul(there: bytes, known: bytes, block: int = 4096) -> bool:
+    """True when each block of `there` equals `known`, or is NUL, or is NUL where it differs."""
+    if there == known:
+        return True
+    if len(there) != len(known):
+        return False
+    for at in range(0, len(there), block):
+        a, b = there[at : at + block], known[at : at + block]
+        if a != b and any(x not in (0, y) for x, y in zip(a, b, strict=True)):
+            return False
+    return True

@@ -1,0 +1,128 @@
+"""The index of a segment: JSON in the extra field of its last, empty gzip member. Its keys are a public contract.
+
+The member is found from the file's end with one small read: its last bytes are the index's own length (u32 LE),
+an empty deflate stream `03 00`, and a zero CRC and length. An index fits 64 KiB, the extra field's limit.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import msgspec
+
+from agent.kit.errors import CorruptError
+from agent.streams.position import Extent, Identity
+
+MAX_JSON = 60 << 10
+"""Bytes of JSON at which a segment ends (XLEN is 16 bits: attack H11)."""
+
+_TAIL = b"\x03\x00" + b"\0" * 8
+_LENGTH = struct.Struct("<I")
+_END = _LENGTH.size + len(_TAIL)
+_HEAD = struct.Struct("<4BI2BH2sH")
+_ONE_READ = 2048
+
+
+class IncarnationKey(msgspec.Struct, frozen=True):
+    """Which file the bytes came from."""
+
+    inode: int
+    birth: int | None
+
+
+class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """What a segment says about itself; unknown keys are ignored, more may come."""
+
+    stream: str
+    stream_id: str
+    incarnation: IncarnationKey
+    physical: tuple[int, int]
+    logical: tuple[int, int]
+    records: int
+    seen: tuple[float, float]
+    digest: str
+    reason: str
+    agent: str
+    gap_before: int = 0
+    """Positions before this segment that hold no bytes: lost, and counted as such."""
+    marker: bool = False
+    """True for a segment without records that only keeps the position of a retired one."""
+    sealed_at: float = 0.0
+    members: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def identity(self) -> Identity:
+        """The incarnation's identity as a value."""
+        return Identity(self.incarnation.inode, self.incarnation.birth)
+
+    @property
+    def extent(self) -> Extent:
+        """The positions of the records."""
+        return Extent(*self.logical)
+
+    @property
+    def source(self) -> Extent:
+        """The physical offsets the records had in the live file."""
+        return Extent(*self.physical)
+
+
+_decoder = msgspec.json.Decoder(Index)
+
+
+def encode(index: Index) -> bytes:
+    """The last member of a segment. Raises ValueError when the JSON passes MAX_JSON."""
+    fields: dict[str, Any] = {name: getattr(index, name) for name in index.__struct_fields__}
+    fields["incarnation"] = {"inode": index.incarnation.inode, "birth": index.incarnation.birth}
+    text = json.dumps(fields, separators=(",", ":")).encode("ascii")
+    if len(text) > MAX_JSON:
+        raise ValueError(f"index of {len(text)} bytes")
+    payload = text + _LENGTH.pack(len(text))
+    head = _HEAD.pack(0x1F, 0x8B, 8, 4, 0, 0, 255, len(payload) + 4, b"TI", len(payload))
+    return head + payload + _TAIL
+
+
+def size_of(text_length: int) -> int:
+    """Bytes of a last member whose JSON has `text_length` bytes."""
+    return _HEAD.size + text_length + _END
+
+
+def decode(tail: bytes) -> tuple[Index, int] | int:
+    """Read an index from the last bytes of a file.
+
+    Returns the index and the whole last member's size, or, when `tail` is too short, how many bytes are needed.
+    Raises CorruptError when the file does not end in an index.
+    """
+    if len(tail) < _END or not tail.endswith(_TAIL):
+        raise CorruptError("the file does not end in a segment index")
+    length = _LENGTH.unpack_from(tail, len(tail) - _END)[0]
+    whole = size_of(length)
+    if length > MAX_JSON:
+        raise CorruptError("the segment index has an impossible length")
+    if len(tail) < whole:
+        return whole
+    begin = len(tail) - whole
+    head = _HEAD.unpack_from(tail, begin)
+    if head[:4] != (0x1F, 0x8B, 8, 4) or head[8] != b"TI":
+        raise CorruptError("the segment index has no gzip member around it")
+    return _parse(tail[begin + _HEAD.size : begin + _HEAD.size + length]), whole
+
+
+def _parse(text: bytes) -> Index:
+    try:
+        return _decoder.decode(text)
+    except msgspec.MsgspecError:
+        pass
+    except UnicodeDecodeError:
+        pass
+    try:
+        # Names that are no UTF-8 travel as escaped lone surrogates, which only the lenient parser takes.
+        return msgspec.convert(json.loads(text), Index)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise CorruptError(f"the segment index is damaged ({error})") from error
+
+
+def first_read(size: int) -> int:
+    """How many bytes from a file's end to read first."""
+    return min(size, _ONE_READ)

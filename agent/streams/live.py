@@ -1,0 +1,183 @@
+"""The live file: opened without following anything, read without disturbing its writer.
+
+Nothing here changes the file. Offsets are physical. A read may see NULs where a piece is being punched; whoever
+reads below a sealed end must look at that end again afterwards (attack H3).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from typing import Self
+
+from agent.kit import linux
+from agent.kit.disk import Directory
+from agent.kit.errors import RefusedError
+from agent.streams.position import Identity
+
+GUARD = 256
+"""Sealed bytes that are never punched, at least: the content by which a file is known again (attack C4)."""
+
+_WINDOW = 1 << 16
+
+
+class Live:
+    """An open live file."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self.fd = fd
+        self.name = name
+        info = os.fstat(fd)
+        self.identity = Identity(info.st_ino, linux.birth_time(fd))
+        self.owner = info.st_uid
+        self.group = info.st_gid
+        self.mode = stat.S_IMODE(info.st_mode)
+        self.links = info.st_nlink
+        self.block = max(4096, info.st_blksize if info.st_blksize <= 1 << 20 else 4096)
+
+    @classmethod
+    def open(cls, directory: Directory, name: str, *, update: bool = False) -> Live:
+        """Open for reading, or with `update` for releasing too.
+
+        Raises RefusedError for what is no ordinary, singly linked, permitted file; BlockingIOError while somebody
+        holds a lease on it; FileNotFoundError when it is gone.
+        """
+        try:
+            fd = directory.open_update(name) if update else directory.open_read(name)
+        except OSError as error:
+            reason = _refusal(error)
+            if reason is None:
+                raise
+            raise refusal(reason, os.path.join(directory.path, name)) from error
+        live = cls(fd, name)
+        if live.links > 1:
+            live.close()
+            raise refusal("hardlink", os.path.join(directory.path, name))
+        return live
+
+    def close(self) -> None:
+        """Close the descriptor; a second call does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def size(self) -> int:
+        """The apparent size now."""
+        return os.fstat(self.fd).st_size
+
+    def links_now(self) -> int:
+        """How many names the file has now; 0 after it was deleted."""
+        return os.fstat(self.fd).st_nlink
+
+    def floor(self, sealed: int) -> int:
+        """Up to where the file may be punched when it is sealed up to `sealed`: whole blocks, guard kept."""
+        return max(0, (sealed - GUARD) // self.block * self.block)
+
+    def read(self, start: int, length: int) -> bytes:
+        """The bytes of [start, start + length), fewer at the file's end."""
+        data = os.pread(self.fd, length, start)
+        while len(data) < length:
+            more = os.pread(self.fd, length - len(data), start + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def read_into(self, buffer: memoryview, start: int) -> int:
+        """Fill `buffer` from `start`; how many bytes there were."""
+        done = 0
+        while done < len(buffer):
+            count = os.preadv(self.fd, [buffer[done:]], start + done)
+            if count == 0:
+                break
+            done += count
+        return done
+
+    def data_from(self, start: int) -> int | None:
+        """Where the first allocated byte at or after `start` is; None when only a hole follows."""
+        try:
+            return os.lseek(self.fd, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return None
+            raise
+
+    def extents(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The allocated ranges within [start, end), in order."""
+        at: int | None = start
+        while at is not None and at < end:
+            at = self.data_from(at)
+            if at is None or at >= end:
+                return
+            hole = min(os.lseek(self.fd, at, os.SEEK_HOLE), end)
+            yield at, hole
+            at = hole
+
+    def live_bytes(self, sealed: int) -> int:
+        """Data from `sealed` to the end, without holes: what rules and reports call the live size (attack M4)."""
+        return sum(stop - start for start, stop in self.extents(sealed, self.size()))
+
+    def first_byte(self, start: int) -> int | None:
+        """Where the first byte that is not NUL is, at or after `start`; None when there is none."""
+        for begin, end in self.extents(start, self.size()):
+            at = begin
+            while at < end:
+                data = self.read(at, min(_WINDOW, end - at))
+                rest = data.lstrip(b"\0")
+                if rest:
+                    return at + len(data) - len(rest)
+                if not data:
+                    break
+                at += len(data)
+        return None
+
+
+_HINTS = {
+    "symlink": ("the path is a symbolic link", "watch the directory it points into instead"),
+    "special": ("not a regular file", "only regular files are sealed"),
+    "hardlink": ("the file has more than one hard link", "a second name could be someone else's file; remove it"),
+    "permission": ("not permitted", "run the agent as the file's owner, or give its user write permission"),
+    "filesystem": (
+        "this file system cannot give sealed bytes back, or other machines may write here unseen",
+        'set rotation.method to "rename" (the writer must reopen) or "copytruncate" (lossy)',
+    ),
+    "not_a_log": (
+        "the file holds NUL bytes among its data: it is no line log",
+        "exclude it, or write it as lines (an OpenTelemetry Collector: format json, no compression)",
+    ),
+    "not_json_lines": (
+        "the first line is not one complete JSON value: it looks like a document, not a log",
+        "exclude it, or write one JSON value a line",
+    ),
+    "no_newline": ("no line end within a whole segment", "exclude it, or write it as lines"),
+    "rewritten": (
+        "the writer rewrites bytes that were sealed already",
+        "exclude it, or let the writer only append",
+    ),
+}
+
+
+def refusal(reason: str, path: str, detail: str = "") -> RefusedError:
+    """The error for a file that is refused for `reason`, one of a bounded set, with its remedy."""
+    what, hint = _HINTS[reason]
+    error = RefusedError(f"{what}{f' ({detail})' if detail else ''}", path=path, hint=hint)
+    error.reason = reason
+    return error
+
+
+def _refusal(error: OSError) -> str | None:
+    if error.errno == errno.ELOOP:
+        return "symlink"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "permission"
+    if error.errno in (errno.EINVAL, errno.ENXIO, errno.EISDIR, errno.ENODEV):
+        return "special"
+    return None

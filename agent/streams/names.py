@@ -1,0 +1,76 @@
+"""The names of segments and parts: `parse(format(x)) == x`.
+
+A segment is `{stem}_{YYYYMMDD}_{HHMMSS}[_{n}]{suffix}.gz`, the time in UTC. Order, age and the stream's name come
+from the index inside, never from here; the name is for people and for globs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+NAME_MAX = 255
+"""Bytes in one file name (limits.h)."""
+
+_ROOM = NAME_MAX - len("_20240101_000000_000000.gz") - 1
+_PATTERN = re.compile(
+    r"(?P<stem>.+)_(?P<day>\d{8})_(?P<time>\d{6})(?:_(?P<n>[1-9]\d*))?(?P<suffix>\.[^.]*)?\.gz", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentName:
+    """The parts of a segment's file name. `time` is whole seconds since 1970 UTC, `n` tells seals of one second."""
+
+    stem: str
+    time: int
+    n: int
+    suffix: str
+
+    def format(self) -> str:
+        """The file name."""
+        stamp = datetime.fromtimestamp(self.time, UTC).strftime("%Y%m%d_%H%M%S")
+        count = f"_{self.n}" if self.n else ""
+        return f"{self.stem}_{stamp}{count}{self.suffix}.gz"
+
+
+def parse(name: str) -> SegmentName | None:
+    """The parts of a segment's name, or None when it is not of that form."""
+    match = _PATTERN.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        when = datetime.strptime(match["day"] + match["time"], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return SegmentName(match["stem"], int(when.timestamp()), int(match["n"] or 0), match["suffix"] or "")
+
+
+def segment_name(live_name: str, time: int, n: int = 0) -> SegmentName:
+    """The name of a segment of `live_name` sealed at `time`."""
+    stem, suffix = os.path.splitext(live_name)
+    if len(os.fsencode(suffix)) > NAME_MAX // 4:
+        stem, suffix = live_name, ""
+    return SegmentName(_shortened(stem, live_name, _ROOM - len(os.fsencode(suffix))), time, n, suffix)
+
+
+def part_name(live_name: str) -> str:
+    """The name of the open part of `live_name`: hidden, and never that of a stream."""
+    return f".{_shortened(live_name, live_name, NAME_MAX - len('..part') - 8)}.part"
+
+
+def is_part(name: str) -> bool:
+    """True for a name that `part_name` makes."""
+    return name.startswith(".") and name.endswith(".part")
+
+
+def _shortened(text: str, whole: str, room: int) -> str:
+    """`text` in at most `room` bytes; one that was cut ends in 8 hex digits of the whole name's hash."""
+    raw = os.fsencode(text)
+    if len(raw) <= room:
+        return text
+    mark = hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]
+    return os.fsdecode(raw[: room - 9]) + "~" + mark

@@ -1,0 +1,146 @@
+"""Is the file at a stream's path still the one we knew? If not, a new incarnation begins, and what it cost is counted.
+
+Every step that opens a live file asks here first, so no step acts on a file it only believes to know.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from agent.kit.disk import Directory
+from agent.streams.catalog import Stream
+from agent.streams.incarnation import Incarnation, Verdict, judge
+from agent.streams.live import Live, refusal
+from agent.streams.position import Identity
+from agent.streams.tools import Tools
+
+_FIRST_LINE = 1 << 20
+_SAMPLE = 1 << 16
+_MANY_RUNS = 4
+JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+
+_LOSS = {"shrunk": "truncated", "guard": "truncated", "refilled": "truncated", "other_file": "replaced"}
+
+
+def open_live(stream: Stream, *, update: bool = False) -> Live:
+    """Open the file the stream is in now: at its path, or where its writer renamed it to."""
+    return Live.open(stream.place.home, stream.departed or stream.leaf, update=update)
+
+
+def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
+    """Make `stream.incarnation` describe `live`; says what was found, "same" when nothing changed.
+
+    "other_file" with `stream.departed` set afterwards means: another file stands at the path, the old one was
+    found under another name and has to be finished first; `live` is not it.
+    """
+    life = stream.incarnation
+    size = live.size()
+    if life is None:
+        stream.incarnation = Incarnation(live.identity, base=stream.end, largest=size)
+        tools.remember(stream)
+        return "same"
+    verdict = judge(life, live, stream.sealed_bytes)
+    if verdict == "same":
+        _shrink_within(tools, stream, life, size)
+        life.largest = max(life.largest, size)
+        return "same"
+    if verdict == "other_file" and stream.departed is None and _find_departed(stream, life):
+        return verdict
+    begin(tools, stream, live.identity, verdict, size)
+    return verdict
+
+
+def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int = 0) -> None:
+    """Start the stream's next incarnation; whatever of the old one is in no segment is lost, and counted."""
+    life = stream.incarnation
+    stream.pending.clear()
+    stream.accepted = False
+    stream.refused = None
+    stream.departed = None
+    stream.synced = 0
+    stream.facts.nul_since = None
+    if life is None:
+        stream.incarnation = Incarnation(identity, base=stream.end, largest=size)
+    else:
+        lost = life.unsealed()
+        if lost:
+            reason = _LOSS.get(why, "deleted")
+            tools.lost(stream, reason, lost, positions=[life.position, life.end], why=why)
+        stream.incarnation = life.next(identity)
+        stream.incarnation.largest = size
+    tools.audit.write("incarnation", stream=stream.name, reason=why, base=stream.incarnation.base, inode=identity.inode)
+    tools.remember(stream)
+
+
+def accept(stream: Stream, live: Live, first: int) -> bool:
+    """Is this a line log? Asked once an incarnation, at its first byte. False: too early to tell.
+
+    Raises RefusedError for length-prefixed or otherwise binary files (attack C9) and for JSON documents.
+    """
+    life = stream.incarnation
+    if stream.accepted or life is None or life.sealed:
+        stream.accepted = True
+        return True
+    path = f"{stream.place.home.path}/{live.name}"
+    sample = live.read(first, _SAMPLE)
+    if _binary(live, sample):
+        raise refusal("not_a_log", path)
+    if stream.leaf.endswith(JSON_SUFFIXES):
+        end = sample.find(b"\n")
+        if end < 0 and len(sample) == _SAMPLE:
+            sample = live.read(first, _FIRST_LINE)
+            end = sample.find(b"\n")
+        if end < 0:
+            return len(sample) >= _FIRST_LINE
+        if not _json_value(sample[:end]):
+            raise refusal("not_json_lines", path)
+    stream.accepted = True
+    return True
+
+
+def _json_value(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)
+    except msgspec.MsgspecError:
+        return False
+    return True
+
+
+def _binary(live: Live, sample: bytes) -> bool:
+    """True for a length prefix at the very start, or for many runs of NULs between data."""
+    head = live.read(0, 5)
+    if head[:1] == b"\0" and live.data_from(0) == 0 and head.strip(b"\0"):
+        return True
+    runs = [run for run in sample.strip(b"\0").split(b"\0") if run]
+    return len(runs) > _MANY_RUNS
+
+
+def _shrink_within(tools: Tools, stream: Stream, life: Incarnation, size: int) -> None:
+    """A file cut above S keeps its life, but the positions that were seen are used up."""
+    gone = life.largest - size
+    if gone > 0:
+        tools.lost(stream, "truncated", gone, positions=[life.base + size, life.base + life.largest], why="shrunk")
+        # The next byte's position must lie behind every position used so far.
+        life.base += gone
+        life.largest = size
+
+
+def _find_departed(stream: Stream, life: Incarnation) -> bool:
+    name = find_inode(stream.place.home, life.identity)
+    if name is None or name == stream.leaf:
+        return False
+    stream.departed = name
+    return True
+
+
+def find_inode(directory: Directory, identity: Identity) -> str | None:
+    """The name under which a file is in a directory now."""
+    for entry in directory.entries():
+        if entry.inode() == identity.inode and entry.is_file(follow_symlinks=False):
+            try:
+                with Live.open(directory, entry.name) as live:
+                    if identity.same_file(live.identity):
+                        return entry.name
+            except OSError:
+                continue
+    return None

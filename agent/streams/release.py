@@ -1,0 +1,226 @@
+"""Releasing: sealed bytes' disk space goes back without disturbing the writer.
+
+A piece is punched only right after its live bytes were compared with the segment once more; whatever differs stays.
+Every action is idempotent, so a release that was interrupted is simply done again. Whole blocks below floor(S)
+only: the guard is never punched, except in a reset, where nobody has the file open and it becomes empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agent.kit import disk, linux
+from agent.kit.steps import reach
+from agent.streams import member as members
+from agent.streams.catalog import Stream
+from agent.streams.incarnation import Incarnation, equal_or_nul
+from agent.streams.live import Live
+from agent.streams.member import Member
+from agent.streams.recognise import begin, open_live, recognise
+from agent.streams.seal import Sealer
+from agent.streams.segment import Segment, SegmentReader
+from agent.streams.tools import Tools
+
+PIECE = 8 << 20
+"""Most bytes punched by one call: a larger hole stalls the writer for tens of milliseconds (measured on ext4)."""
+
+RESET_REST = 256 << 10
+"""Most unsealed bytes that are sealed while openers wait for our lease."""
+
+UNTERMINATED_IDLE = 60.0
+"""Seconds without growth after which a last line without its end counts as a record."""
+
+RESET_EVERY = 1.0
+"""Seconds between two lease tests of one stream: an opener waits while a lease is held."""
+
+RESET_BACKOFF = 30.0
+"""Seconds until the next lease test after somebody had the file open."""
+
+
+@dataclass(slots=True)
+class Piece:
+    """Neighbouring members that are compared and punched together."""
+
+    members: list[Member]
+
+    @property
+    def start(self) -> int:
+        """First physical offset."""
+        return self.members[0].physical
+
+    @property
+    def end(self) -> int:
+        """Physical offset after the last byte."""
+        return self.members[-1].physical + self.members[-1].length
+
+
+class Releaser:
+    """Gives sealed space back; one thread uses it."""
+
+    def __init__(self, tools: Tools, sealer: Sealer) -> None:
+        self._tools = tools
+        self._sealer = sealer
+
+    def release(self, stream: Stream, budget: int) -> int:
+        """Compare and punch up to about `budget` bytes of what is pending; how many bytes were handled.
+
+        Raises RefusedError without write permission, BlockingIOError while a lease is held, OSError.
+        """
+        done = 0
+        with open_live(stream, update=True) as live:
+            if recognise(self._tools, stream, live) != "same":
+                return 0
+            while stream.pending and done < budget:
+                self._tools.breathe()
+                count, whole = self._segment(stream, live, stream.pending[0], budget - done)
+                done += count
+                if not whole:
+                    break
+                if stream.pending:
+                    self._finished(stream, stream.pending.pop(0))
+            self._mark(stream, live)
+        return done
+
+    def _segment(self, stream: Stream, live: Live, one: Segment, budget: int) -> tuple[int, bool]:
+        """Release what is left of one segment; bytes handled, and whether nothing of it is left."""
+        life = stream.incarnation
+        assert life is not None  # noqa: S101 - recognise has said "same"
+        done = 0
+        with SegmentReader(one) as reader:
+            for piece in _pieces(reader, one.base + max(life.released, one.source.start)):
+                if done >= budget:
+                    return done, False
+                if not self._piece(stream, live, life, reader, piece):
+                    return done, False
+                done += piece.end - piece.start
+        return done, True
+
+    def _piece(self, stream: Stream, live: Live, life: Incarnation, reader: SegmentReader, piece: Piece) -> bool:
+        if not _unchanged(live, reader, piece):
+            # The writer truncated and wrote again, or writes over sealed bytes; the next look decides which.
+            self._tools.audit.write(
+                "error", stream=stream.name, reason="release_mismatch", physical=[piece.start, piece.end]
+            )
+            stream.pending.clear()
+            life.clean = False
+            return False
+        reach("release.compared")
+        start = min(life.released, piece.start) // live.block * live.block
+        end = min(piece.end // live.block * live.block, live.floor(life.sealed))
+        disk.punch(live.fd, start, end)
+        reach("release.punched")
+        if live.size() < life.sealed:
+            # Truncated between the comparison and the punch: at most this piece of what came after is gone.
+            at_most = max(0, min(live.size(), end) - start)
+            self._tools.audit.write("release", stream=stream.name, reason="window", at_most=at_most)
+            begin(self._tools, stream, live.identity, "shrunk", live.size())
+            return False
+        if end > life.released:
+            self._tools.metrics.releases.inc()
+            self._tools.metrics.released_bytes.inc(end - life.released)
+            life.released = end
+        return True
+
+    def _finished(self, stream: Stream, one: Segment) -> None:
+        reach("release.done")
+        self._tools.audit.write(
+            "release", stream=stream.name, segment=one.name, physical=[one.source.start, one.source.end]
+        )
+
+    def _mark(self, stream: Stream, live: Live) -> None:
+        """When nothing is pending any more, everything below `released` is a hole that this boot made."""
+        life = stream.incarnation
+        if life is not None and not stream.pending and not life.clean and life.identity.same_file(live.identity):
+            life.clean = True
+            life.guard_may_be_gone = False
+            self._tools.remember(stream)
+
+    # -- reset
+
+    def reset(self, stream: Stream) -> bool:
+        """Set the live file back to size 0 when nobody has it open (attack C1); True when that was done.
+
+        Under the write lease an opener waits, so nothing can be written between the seal of the rest and the
+        truncation; it then sees an empty file of the same inode, owner and mode.
+        """
+        life, now = stream.incarnation, self._tools.clock.monotonic()
+        if life is None or life.sealed == 0 or stream.pending or now < stream.next_reset or stream.departed:
+            return False
+        if stream.place.filesystem not in linux.LOCAL:
+            return False
+        stream.next_reset = now + RESET_EVERY
+        with open_live(stream, update=True) as live:
+            if recognise(self._tools, stream, live) != "same" or live.size() - life.sealed > RESET_REST:
+                return False
+            if not linux.take_write_lease(live.fd):
+                stream.next_reset = now + RESET_BACKOFF
+                return False
+            try:
+                reach("reset.leased")
+                return self._reset_leased(stream, live, life)
+            finally:
+                linux.drop_lease(live.fd)
+                reach("reset.dropped")
+
+    def _reset_leased(self, stream: Stream, live: Live, life: Incarnation) -> bool:
+        if live.size() > life.sealed and not self._seal_rest(stream, live):
+            return False
+        reach("reset.sealed")
+        if stream.incarnation is not life or live.size() != life.sealed:
+            return False
+        sealed = life.sealed
+        self._tools.remember(stream, resetting=True)
+        reach("reset.hinted")
+        disk.punch(live.fd, 0, sealed)
+        reach("reset.punched")
+        if not linux.holds_write_lease(live.fd):
+            # Somebody opens it right now: leave the holes, the guard is known to be gone.
+            life.guard_may_be_gone = True
+            life.released = live.floor(sealed)
+            stream.pending.clear()
+            return False
+        disk.truncate(live.fd, 0)
+        reach("reset.truncated")
+        stream.pending.clear()
+        stream.incarnation = life.next(live.identity)
+        stream.facts.size = 0
+        stream.synced = 0
+        self._tools.metrics.resets.inc()
+        self._tools.metrics.released_bytes.inc(max(0, sealed - life.released))
+        self._tools.audit.write("reset", stream=stream.name, base=stream.incarnation.base, physical=[0, sealed])
+        self._tools.remember(stream)
+        return True
+
+    def _seal_rest(self, stream: Stream, live: Live) -> bool:
+        """Seal the short rest through the leased descriptor; an unterminated line only after a long idle time."""
+        ended = live.read(live.size() - 1, 1) == b"\n"
+        idle = self._tools.clock.monotonic() - stream.facts.grew
+        if not ended and idle < UNTERMINATED_IDLE:
+            return False
+        return self._sealer.seal_open(stream, live, "reset", whole=not ended) is not None
+
+
+def _pieces(reader: SegmentReader, position: int) -> Iterator[Piece]:
+    """The members from `position` on, grouped into pieces."""
+    group: list[Member] = []
+    size = 0
+    for one in reader.members(position):
+        if group and size + one.length > PIECE:
+            yield Piece(group)
+            group, size = [], 0
+        group.append(one)
+        size += one.length
+    if group:
+        yield Piece(group)
+
+
+def _unchanged(live: Live, reader: SegmentReader, piece: Piece) -> bool:
+    """True when every live byte of the piece equals what was sealed, or is NUL because it was punched before."""
+    for one in piece.members:
+        there = live.read(one.physical, one.length)
+        if len(there) != one.length:
+            return False
+        if members.crc32(there) != one.crc and not equal_or_nul(there, reader.content(one)):
+            return False
+    return True

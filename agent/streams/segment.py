@@ -1,0 +1,165 @@
+"""A sealed segment as a file: its index, its members, and any range of its bytes.
+
+Segments are immutable, so what is read once stays true. Everything is checked where it is read: a member that
+does not match its header raises CorruptError with path and position, never silence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from agent.kit.disk import Directory
+from agent.kit.errors import CorruptError
+from agent.streams import index as indexes
+from agent.streams import member as members
+from agent.streams.index import Index
+from agent.streams.member import Member
+from agent.streams.position import Extent, Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What the catalogue knows of a segment without opening it again."""
+
+    directory: Directory
+    name: str
+    stream: str
+    stream_id: str
+    identity: Identity
+    extent: Extent
+    source: Extent
+    records: int
+    gap_before: int
+    marker: bool
+    sealed_at: float
+    first_seen: float
+    size: int
+    allocated: int
+    changed: float
+    """The inode's ctime: a second witness of the age."""
+
+    @property
+    def path(self) -> str:
+        """Where the segment lies."""
+        return os.path.join(self.directory.path, self.name)
+
+    @property
+    def base(self) -> int:
+        """The position of the incarnation's physical offset 0."""
+        return self.extent.start - self.source.start
+
+
+def describe(directory: Directory, name: str, found: Index, info: os.stat_result) -> Segment:
+    """The catalogue's entry for a segment with this index."""
+    return Segment(
+        directory=directory,
+        name=name,
+        stream=found.stream,
+        stream_id=found.stream_id,
+        identity=found.identity,
+        extent=found.extent,
+        source=found.source,
+        records=found.records,
+        gap_before=found.gap_before,
+        marker=found.marker,
+        sealed_at=found.sealed_at,
+        first_seen=found.seen[0],
+        size=info.st_size,
+        allocated=info.st_blocks * 512,
+        changed=info.st_ctime,
+    )
+
+
+def load(directory: Directory, name: str) -> Segment:
+    """Read a segment's index. Raises CorruptError when the file does not end in one."""
+    fd = directory.open_read(name)
+    try:
+        info = os.fstat(fd)
+        return describe(directory, name, read_index(fd, info.st_size, os.path.join(directory.path, name))[0], info)
+    finally:
+        os.close(fd)
+
+
+def read_index(fd: int, size: int, path: str) -> tuple[Index, int]:
+    """The index of an open segment, and where its member begins."""
+    want = indexes.first_read(size)
+    try:
+        found = indexes.decode(os.pread(fd, want, size - want))
+        if isinstance(found, int):
+            if found > size:
+                raise CorruptError("the segment is shorter than its index")
+            found = indexes.decode(os.pread(fd, found, size - found))
+        if isinstance(found, int):
+            raise CorruptError("the segment index is damaged")
+    except CorruptError as error:
+        error.path = path
+        raise
+    return found[0], size - found[1]
+
+
+class SegmentReader:
+    """An open segment; bytes by position."""
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+        self._fd = segment.directory.open_read(segment.name)
+        self.index, self.data_end = read_index(self._fd, os.fstat(self._fd).st_size, segment.path)
+
+    def close(self) -> None:
+        """Close the descriptor; a second call does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def members(self, position: int | None = None) -> Iterator[Member]:
+        """The members' headers, from the one that holds `position` on."""
+        table = self.index.members
+        start = self.segment.extent.start
+        for number, (uncompressed, offset) in enumerate(table):
+            end = table[number + 1][0] if number + 1 < len(table) else self.segment.extent.length
+            if position is None or position < start + end:
+                yield self._header(offset, start + uncompressed)
+
+    def content(self, member: Member) -> bytes:
+        """A member's uncompressed bytes."""
+        raw = os.pread(self._fd, member.size, member.offset)
+        try:
+            return members.inflate(raw, member)
+        except CorruptError as error:
+            error.path = self.segment.path
+            raise
+
+    def raw(self, member: Member) -> bytes:
+        """A member as it lies in the file."""
+        return os.pread(self._fd, member.size, member.offset)
+
+    def range(self, start: int, end: int) -> bytes:
+        """The bytes of the positions [start, end), which must lie within the segment."""
+        pieces: list[bytes] = []
+        for one in self.members(start):
+            if one.position >= end:
+                break
+            data = self.content(one)
+            pieces.append(data[max(0, start - one.position) : end - one.position])
+        return b"".join(pieces)
+
+    def _header(self, offset: int, position: int) -> Member:
+        found = members.decode_header(os.pread(self._fd, members.HEADER_SIZE, offset), offset)
+        if found is None or found.position != position or offset + found.size > self.data_end:
+            raise CorruptError("a member's header is damaged", path=self.segment.path, position=position)
+        return found
+
+
+def tail(segment: Segment, length: int) -> bytes:
+    """The last `length` bytes of a segment's content, fewer when it is shorter."""
+    with SegmentReader(segment) as reader:
+        return reader.range(max(segment.extent.start, segment.extent.end - length), segment.extent.end)

@@ -1,0 +1,54 @@
+"""What every step of the engine is handed: time, the trail, the counters, and a place to breathe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.audit import Audit
+from agent.kit.clock import Clock
+from agent.metrics import Metrics
+from agent.streams.catalog import Stream
+from agent.streams.hints import Hint, Hints
+
+
+def _go_on() -> None:
+    """Never asks anybody to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Passed to whoever acts on streams."""
+
+    clock: Clock
+    audit: Audit
+    metrics: Metrics
+    hints: Hints
+    boot: str = ""
+    breathe: Callable[[], None] = field(default=_go_on)
+    """Called between bounded pieces of work; raises StoppingError when the agent has to leave."""
+
+    def lost(self, stream: Stream, reason: str, count: int, **details: object) -> None:
+        """Count and tell of bytes that are gone though nobody decided so; `count` is a lower bound."""
+        stream.lost += count
+        self.metrics.lost_bytes.labels(reason).inc(count)
+        self.audit.write("loss", stream=stream.name, reason=reason, bytes=count, **details)
+
+    def remember(self, stream: Stream, *, resetting: bool = False) -> None:
+        """Note where a stream stands."""
+        life = stream.incarnation
+        self.hints.note(
+            Hint(
+                stream=stream.name,
+                id=stream.id.hex(),
+                inode=life.identity.inode if life else 0,
+                birth=life.identity.birth if life else None,
+                base=life.base if life else stream.end,
+                sealed=life.sealed if life else 0,
+                largest=life.largest if life else 0,
+                released=life.released if life and life.clean else 0,
+                boot=self.boot if life and life.clean else "",
+                since=stream.facts.since_wall,
+                resetting=resetting,
+            )
+        )
