@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,9 +16,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import agent as agent_package
 from agent.cli.demo.judge import judge
 from agent.cli.demo.view import Picture, look, show_verdict
 from agent.cli.output import screen
@@ -43,15 +45,20 @@ max_total = "off"
 listen = ""
 """
 _PATIENCE = 15.0  # seconds the agent may take to be ready, and each process to leave
+_SOURCE = str(Path(agent_package.__file__).parent.parent)
+"""Where this package lies: the children are to be of it, whatever directory called `agent` the user stands in."""
 _FRAME = 0.25  # seconds between two looks for a picture
 _LINE = 1.0  # and between two lines where there is no terminal
 
 
-def play(seconds: float, rate: float, *, keep: bool) -> bool:
-    """Run the demo; True when every line was found exactly once. Raises AgentError when a process fails."""
+def play(seconds: float, rate: float, *, keep: bool, agent: Sequence[str] = ("agent", "run")) -> bool:
+    """Run the demo; True when every line was found exactly once. Raises AgentError when a process fails.
+
+    `agent` is the module to run and its arguments, before `--config FILE`.
+    """
     root = Path(tempfile.mkdtemp(prefix="telemetry-agent-demo-"))
     try:
-        return _play(root, seconds, rate)
+        return _play(root, seconds, rate, agent)
     finally:
         if keep:
             print(f"The files are kept in {root}; `zcat {root}/telemetry/*.gz` reads them.")
@@ -59,12 +66,12 @@ def play(seconds: float, rate: float, *, keep: bool) -> bool:
             shutil.rmtree(root, ignore_errors=True)
 
 
-def _play(root: Path, seconds: float, rate: float) -> bool:
+def _play(root: Path, seconds: float, rate: float, command: Sequence[str]) -> bool:
     live = root / "telemetry" / "traces.json"
     live.parent.mkdir()
     (root / "agent.toml").write_text(_CONFIG.format(directory=json.dumps(str(live.parent))), "utf-8")
     with _interrupts() as stop:
-        agent = _Child("agent", root / "agent.log", "agent", "run", "--config", str(root / "agent.toml"))
+        agent = _Child("agent", root / "agent.log", *command, "--config", str(root / "agent.toml"))
         try:
             _await_ready(agent, RemoteControl(str(live.parent / STATE_DIRECTORY)), stop)
             written = _write(agent, live, seconds, rate, stop)
@@ -85,7 +92,8 @@ class _Child:
         self._log = log
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *command],
+                [sys.executable, "-P", "-m", *command],
+                env=os.environ | {"PYTHONPATH": _SOURCE},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

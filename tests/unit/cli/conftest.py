@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import agent
 from agent.cli import main
 from agent.control import PlanItem, Reloaded, Rotated, Status
 from agent.kit.errors import AgentError
@@ -105,6 +106,24 @@ class _Server(socketserver.UnixStreamServer):
         """A client that only tried the socket is no error."""
 
 
+@contextlib.contextmanager
+def serve(state: Path, control: FakeControl, raw: bytes | None = None) -> Iterator[FakeControl]:
+    """Serve `control` on the socket in the directory `state`; `raw` replaces the first answer."""
+    state.mkdir(mode=0o700, exist_ok=True)
+    fd = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
+    with _Server(f"/proc/self/fd/{fd}/agent.sock", _Handler) as server:
+        server.control, server.raw = control, raw
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield control
+        finally:
+            server.shutdown()
+            thread.join()
+            os.close(fd)
+            (state / "agent.sock").unlink()
+
+
 @dataclass
 class Stage:
     """A watched directory, and what a command line printed there."""
@@ -127,22 +146,11 @@ class Stage:
         told = self.capture.readouterr()
         return int(code or 0), told.out, told.err
 
-    @contextlib.contextmanager
-    def agent(self, control: FakeControl, *, raw: bytes | None = None) -> Iterator[FakeControl]:
+    def agent(
+        self, control: FakeControl, *, raw: bytes | None = None
+    ) -> contextlib.AbstractContextManager[FakeControl]:
         """Serve `control` on the socket; `raw` replaces the first answer."""
-        self.state.mkdir(mode=0o700, exist_ok=True)
-        fd = os.open(self.state, os.O_RDONLY | os.O_DIRECTORY)
-        with _Server(f"/proc/self/fd/{fd}/agent.sock", _Handler) as server:
-            server.control, server.raw = control, raw
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-            thread.start()
-            try:
-                yield control
-            finally:
-                server.shutdown()
-                thread.join()
-                os.close(fd)
-                (self.state / "agent.sock").unlink()
+        return serve(self.state, control, raw)
 
 
 @pytest.fixture
@@ -154,6 +162,7 @@ def stage(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(agent.__file__).parent.parent))
     directory = tmp_path / "telemetry"
     directory.mkdir()
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from agent.cli.check import warnings
+from agent.config import load
+from tests.unit.cli.conftest import Stage
+
+
+def odd(*overrides: str, directory: str = "/") -> list[str]:
+    """The warnings about a configuration."""
+    return list(warnings(load(None, environ={}, overrides=overrides, directory=directory).config))
+
+
+def test_check_config_aligns_keys_origins_and_values(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each key is one row: its name, where its value is from, and the value."""
+    (stage.directory.parent / "agent.toml").write_text('[rotation]\nmax_size = "1MB"\n')
+    monkeypatch.setenv("TELEMETRY_AGENT__RETENTION__KEEP", "3")
+    monkeypatch.setenv("COLUMNS", "500")
+    code, out, err = stage.run("check-config", "--set", "agent.environment=test")
+
+    lines = [line.rstrip() for line in out.splitlines()]
+    rows = {fields[0]: fields[1:] for line in lines[2:] if len(fields := line.split("  ")) > 1}
+    assert (code, err) == (0, "")
+    assert lines[0] == "Configuration: agent.toml"
+    assert lines[1].split() == ["KEY", "ORIGIN", "VALUE"]
+    assert [part.strip() for part in rows["rotation.max_size"] if part] == ["file agent.toml:2", '"1MB"']
+    assert [part.strip() for part in rows["retention.keep"] if part] == [
+        "environment TELEMETRY_AGENT__RETENTION__KEEP",
+        "3",
+    ]
+    assert [part.strip() for part in rows["agent.environment"] if part] == ["--set", '"test"']
+    assert [part.strip() for part in rows["rotation.max_age"] if part] == ["default", '"1h"']
+    assert len({line.index(line.split()[1]) for line in lines[1:8]}) == 1
+
+
+def test_check_config_json_has_keys_origins_and_warnings(stage: Stage) -> None:
+    """A program gets every key with value and origin, and the warnings."""
+    code, out, _ = stage.run("check-config", "--json", "--set", "rotation.method=copytruncate")
+    answer = json.loads(out)
+
+    assert code == 0
+    assert {"key": "rotation.method", "value": '"copytruncate"', "origin": "--set"} in answer["keys"]
+    assert answer["warnings"] == ["rotation.method copytruncate may lose records; in-place does not"]
+
+
+def test_a_wrong_configuration_exits_with_78(stage: Stage) -> None:
+    """The error names file, line and key, on standard error, and nothing is printed on standard output."""
+    (stage.directory.parent / "agent.toml").write_text('[rotation]\nmax_sise = "1MB"\n')
+    code, out, err = stage.run("check-config")
+
+    assert (code, out) == (78, "")
+    assert err.startswith("error: ")
+    assert "max_sise" in err
+    assert "max_size" in err
+    assert "agent.toml:2" in err
+
+
+def test_warnings_go_to_standard_error(stage: Stage) -> None:
+    """What is only odd does not disturb the table, and is no failure."""
+    code, _, err = stage.run("check-config", at=False)
+
+    assert code == 0
+    assert err == "warning: files.directory is not set: every command needs --directory, and run its DIR\n"
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("retention.max_total=1MB", "retention.max_total (1MB) is smaller than rotation.max_size (10MB)"),
+        ("files.critical_total=1MB", "files.critical_total (1MB) is smaller than retention.max_total (50MB)"),
+        ("retention.max_age=10m", "retention.max_age (10m) is shorter than rotation.max_age (1h)"),
+        ("rotation.method=copytruncate", "copytruncate may lose records"),
+        ("web.listen=0.0.0.0:9464", "web.listen (0.0.0.0:9464) is open to the network"),
+        ("web.listen=:9464", "is open to the network"),
+    ],
+)
+def test_one_odd_value_is_one_warning(override: str, sentence: str) -> None:
+    """Each oddity is told once, with the keys and values that make it one."""
+    assert [sentence in warning for warning in odd(override)] == [True]
+
+
+def test_the_defaults_are_not_odd() -> None:
+    """Nobody is warned about what nobody chose."""
+    assert odd() == []
+
+
+@pytest.mark.parametrize("listen", ["", "localhost:1", "127.9.9.9:1", "[::1]:9464"])
+def test_loopback_is_not_odd(listen: str) -> None:
+    """No warning where only this machine can reach the metrics."""
+    assert odd(f"web.listen={listen}") == []
+
+
+def test_no_rule_to_rotate_is_odd() -> None:
+    """Without size, age and schedule nothing is ever rotated."""
+    off = ("rotation.max_size=off", "rotation.max_age=off")
+
+    assert any("nothing is ever rotated" in warning for warning in odd(*off))
+    assert odd(*off, "rotation.schedule=@daily") == []
+    assert any("slow stream may never" in warning for warning in odd(off[0], "rotation.min_size=1MB"))
+
+
+def test_no_limit_at_all_is_odd() -> None:
+    """Without any limit the disk fills; one limit is enough."""
+    off = ("retention.keep=0", "retention.max_age=off", "retention.max_total=off")
+
+    assert any("retention has no limit" in warning for warning in odd(*off))
+    assert odd(*off, "retention.min_free=10%") == []
+
+
+def test_rules_of_streams_are_looked_at(stage: Stage) -> None:
+    """An oddity of a `[[stream]]` is told with its pattern; a rule without one is not."""
+    (stage.directory.parent / "agent.toml").write_text(
+        '[[stream]]\nmatch = "a*.json"\n[stream.rotation]\nmethod = "copytruncate"\n[[stream]]\nmatch = "b*.json"\n'
+    )
+    _, _, err = stage.run("check-config")
+
+    assert err == "warning: stream a*.json: rotation.method copytruncate may lose records; in-place does not\n"
+
+
+def test_a_directory_without_permission_is_odd(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The permission is tested as the user who asks; a directory that is still missing is made at start."""
+    monkeypatch.setattr("os.access", lambda *_: False)
+
+    assert odd(directory=str(stage.directory)) == [
+        f"files.directory: {stage.directory} may not be read and written by this user"
+    ]
+    assert odd(directory=str(stage.directory / "missing")) == []
