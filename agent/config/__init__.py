@@ -4,7 +4,7 @@ Values are typed and checked when `load` returns; nothing of it changes afterwar
 `agent.config.render`: only commands need it.
 """
 
-from agent.config.load import Loaded, load, require_directory
+from agent.config.loader import Loaded, load, require_directory
 from agent.config.match import FOREIGN_ARCHIVES
 from agent.config.reload import changed
 from agent.config.schema import (

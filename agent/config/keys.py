@@ -88,7 +88,7 @@ def near(key: str) -> str:
     siblings = [one for one in known() if one.rpartition(".")[0] == section]
     same = [one for one in known() if one.rpartition(".")[2] == name]
     below = [one for one in same if section and one.startswith(f"{section}.")]
-    spelled = get_close_matches(f"{section}.{name}".lstrip("."), siblings, 1) or get_close_matches(key, known(), 1)
+    spelled = get_close_matches(f"{section}.{name}".lstrip("."), siblings, 1) or get_close_matches(key, [*kinds()], 1)
     if found := below or [one for one in same if one in kinds()] or spelled:
         return f"did you mean {' or '.join(found)}?"
     return f"known are {', '.join(one.rpartition('.')[2] for one in siblings or fields(Config))}"

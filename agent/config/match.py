@@ -28,8 +28,8 @@ FOREIGN_ARCHIVES = (
     "*.zst",
 )
 """What other tools call their archives: lumberjack and timberjack (a time, with `-size`, also after the suffix);
-logrotate's `dateext` by day, hour or second (`-%s`), and its numbers, each also before an `extension`; compressed files.
-A number between dots counts only after a character that is no digit, so that `app-1.2.json` stays a live file."""
+logrotate's `dateext` by day, hour or second (`-%s`), and its numbers, each also before an `extension`; compressed
+files. A number between dots counts only after a character that is no digit: `app-1.2.json` stays a live file."""
 
 
 def hidden(path: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from agent.config.keys import entry, fields
 from agent.config.schema import Config
 
 _ABSENT = object()
@@ -22,13 +23,14 @@ def changed(old: Config, new: Config) -> list[str]:
     return list(differing)
 
 
-def flat(value: object, key: str = "") -> Iterator[tuple[str, object]]:
-    """Every dotted key at and below `key` with its value, in the schema's order."""
-    if isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            yield from flat(getattr(value, name), f"{key}.{name}" if key else name)
-    elif isinstance(value, tuple) and all(isinstance(one, msgspec.Struct) for one in value):
-        for number, one in enumerate(value):
-            yield from flat(one, f"{key}[{number}]")
-    else:
-        yield key, value
+def flat(struct: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every dotted key in `struct` with its value, in the schema's order; `prefix` goes before each key."""
+    for name, annotation in fields(type(struct)).items():
+        key, value = prefix + name, getattr(struct, name)
+        if entry(annotation):
+            for number, one in enumerate(value):
+                yield from flat(one, f"{key}[{number}].")
+        elif isinstance(value, msgspec.Struct):
+            yield from flat(value, f"{key}.")
+        else:
+            yield key, value

@@ -18,7 +18,7 @@ import msgspec
 
 from agent.config import schema
 from agent.config.keys import entry, fields, kind_of, table
-from agent.config.load import SEARCH, Loaded
+from agent.config.loader import SEARCH, Loaded
 from agent.config.reload import flat
 from agent.config.values import Kind, to_toml
 
@@ -29,7 +29,7 @@ SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
 
 _WIDTH = 110
 
-_HEAD = f"""
+_HEAD = f"""\
 telemetry-agent: every key with its default. Uncomment what you change.
 
 Looked for at --config, $TELEMETRY_AGENT_CONFIG, {", ".join(SEARCH)}. A key can also be set by the environment

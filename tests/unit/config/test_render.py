@@ -1,0 +1,98 @@
+"""The configuration as text: it is true to the schema, and shows no secret."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from msgspec import Meta
+
+from agent.config import Config, load
+from agent.config.keys import kinds, known
+from agent.config.render import SECRET, commented_toml, effective, markdown_reference, shown
+from agent.config.values import Kind, to_toml
+from tests.unit.config.conftest import Load
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_committed_agent_toml_is_the_generated_one() -> None:
+    """Run `python -m agent.config.render > agent.toml` after a change of the schema."""
+    assert commented_toml() == (ROOT / "agent.toml").read_text("utf-8")
+
+
+def test_agent_toml_equals_the_defaults() -> None:
+    """As it is, it loads and changes nothing."""
+    loaded = load(str(ROOT / "agent.toml"), environ={})
+
+    assert Config() == loaded.config
+    assert {"default"} == set(loaded.origins.values())
+
+
+def test_every_key_of_agent_toml_loads_when_uncommented(home: Path) -> None:
+    """Uncommented it is still valid, still equals the defaults, and has every key there is."""
+    beginnings = ("[", "# [", "#     ", "# ]")
+    lines = [
+        line.removeprefix("# ")
+        for line in commented_toml().splitlines()
+        if line.startswith(beginnings) or re.match(r"# \w+ = ", line)
+    ]
+    (home / "agent.toml").write_text("\n".join(lines), "utf-8")
+
+    loaded = load(None, environ={})
+
+    (rule,) = loaded.config.stream
+    given = {key for key, origin in loaded.origins.items() if origin.startswith("file ")}
+    assert Config(stream=(rule,)) == loaded.config
+    assert {"stream[0]", "stream[0].match", *kinds()} == given
+
+
+def test_reference_has_a_row_for_every_key_and_a_table_for_every_section() -> None:
+    """Each row has four cells: key, type, default, meaning."""
+    lines = markdown_reference().splitlines()
+    rows = [line.replace("\\|", "") for line in lines if line.startswith("| `")]
+    keys = [key for key in known() if "." in key and not key.startswith(("stream.rotation.", "stream.retention."))]
+
+    assert [key.split(".")[-1] for key in keys] == [row.split("`")[1] for row in rows]
+    assert all(row.count("|") == 5 for row in rows)
+    assert "### `[[stream]]`" in lines
+    assert "### `[rotation]`" in lines
+
+
+def test_effective_lists_every_value_with_its_origin(load_text: Load) -> None:
+    """Values are written as in the file; of an entry only what it gives is listed."""
+    loaded = load_text(
+        '[[stream]]\nmatch = "a*"\nretention.max_age = "90m"\n',
+        "retention.max_total=off",
+        "files.include=*.x",
+    )
+    rows = {key: (value, origin) for key, value, origin in effective(loaded)}
+
+    expected = {
+        "rotation.max_size": ('"10MB"', "default"),
+        "retention.keep": ("2", "default"),
+        "retention.max_total": ('""', "--set"),
+        "files.include": ('["*.x"]', "--set"),
+        "files.recursive": ("false", "default"),
+        "stream[0].match": ('"a*"', "file agent.toml:2"),
+        "stream[0].retention.max_age": ('"1h30m"', "file agent.toml:3"),
+    }
+    assert expected == {key: rows[key] for key in expected}
+    assert {"stream[0].match", "stream[0].retention.max_age", *kinds()} == set(rows)
+
+
+def test_secret_is_not_shown() -> None:
+    """Only whether it is set can be seen."""
+    kind = Kind(Annotated[str, Meta(extra={"secret": True})])
+
+    expected = [SECRET, to_toml(""), to_toml("x")]
+    assert expected == [shown(kind, "hunter2"), shown(kind, ""), shown(Kind(str), "x")]
+
+
+@pytest.mark.parametrize("text", ['"', "\\", "a\nb\t\x00\x1f\x7f", "ä€😀", ""])
+def test_text_survives_toml(text: str) -> None:
+    """Quotes, control characters and anything else come back as they were."""
+    assert text == tomllib.loads(f"x = {to_toml(text)}")["x"]
