@@ -100,10 +100,13 @@ class Picture:
 def show_verdict(verdict: Verdict, console: Console) -> None:
     """Print the count, and in one sentence what it means."""
     console.print(_table(verdict, console))
-    console.print(
-        f"The file was sealed {count(verdict.segments, 'time')} while its writer held it open; "
-        f"the segments are {verdict.ratio:.1f} times smaller than what they hold."
-    )
+    if verdict.segments:
+        console.print(
+            f"The file was sealed {count(verdict.segments, 'time')} while its writer held it open; "
+            f"the segments are {verdict.ratio:.1f} times smaller than what they hold."
+        )
+    else:
+        console.print("Nothing was sealed: the file stayed below the demo's limit, or with --keep agent.log says why.")
     if verdict.ok:
         console.print("Every line was found exactly once, whole and in order.", style="bold green")
     else:

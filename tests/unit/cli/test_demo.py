@@ -239,3 +239,13 @@ def test_an_interrupt_ends_early_and_still_counts(stage: Stage, temporary: Path)
     assert told.endswith("True\n")
     assert "Every line was found exactly once" in told
     assert list(stage.directory.iterdir()) == []
+
+
+def test_a_verdict_without_a_seal_says_so() -> None:
+    """A run that sealed nothing does not boast of a ratio."""
+    console = Console(file=io.StringIO(), width=120, markup=False, highlight=False)
+    show_verdict(Verdict(5, 0, 5, 0, 0, 0, 0, 0, 0, 0), console)
+    assert isinstance(console.file, io.StringIO)
+
+    assert "Nothing was sealed" in console.file.getvalue()
+    assert "times smaller" not in console.file.getvalue()
