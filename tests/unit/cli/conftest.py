@@ -32,22 +32,26 @@ class FakeControl:
 
     def status(self) -> Status:
         """The sample, unless told otherwise."""
-        return self._answer("status", STATUS)
+        answer: Status = self._answer("status", STATUS)
+        return answer
 
     def rotate(self, streams: list[str], *, timeout: float = 60.0) -> list[Rotated]:
         """Nothing, unless told otherwise."""
         self.asked.append(("rotate", streams, timeout))
-        return self._answer("rotate", [])
+        answer: list[Rotated] = self._answer("rotate", [])
+        return answer
 
     def cleanup(self, *, dry_run: bool = False, timeout: float = 300.0) -> list[PlanItem]:
         """Nothing, unless told otherwise."""
         self.asked.append(("cleanup", dry_run, timeout))
-        return self._answer("cleanup", [])
+        answer: list[PlanItem] = self._answer("cleanup", [])
+        return answer
 
     def reload(self, *, timeout: float = 30.0) -> Reloaded:
         """A success, unless told otherwise."""
         self.asked.append(("reload", timeout))
-        return self._answer("reload", Reloaded(ok=True))
+        answer: Reloaded = self._answer("reload", Reloaded(ok=True))
+        return answer
 
     def _answer(self, name: str, default: Any) -> Any:
         answer = self.answers.get(name, default)

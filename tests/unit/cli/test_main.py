@@ -148,8 +148,12 @@ def test_an_error_of_the_system_is_told_in_its_words(stage: Stage) -> None:
 def test_run_starts_the_agent_with_its_directory(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run DIR` hands the whole configuration to the agent and leaves with its exit code."""
     seen: list[Any] = []
-    fake = types.SimpleNamespace(run=lambda loaded: seen.append(loaded) or 3)
-    monkeypatch.setattr(agent, "app", fake, raising=False)
+
+    def start(loaded: Any) -> int:
+        seen.append(loaded)
+        return 3
+
+    monkeypatch.setattr(agent, "app", types.SimpleNamespace(run=start), raising=False)
     code, _, _ = stage.run("run", str(stage.directory), "--set", "rotation.max_size=1MB", at=False)
 
     assert code == 3
