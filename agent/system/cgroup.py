@@ -106,7 +106,7 @@ def _read_2(directory: str) -> Numbers:
     memory = files.read_keyed(f"{directory}/memory.stat")
     events = files.read_keyed(f"{directory}/memory.events")
     cpu = files.read_keyed(f"{directory}/cpu.stat")
-    quota, period = _cpu_max(files.read_optional(f"{directory}/cpu.max"))
+    quota, period = files.load_optional(f"{directory}/cpu.max", parse_cpu_max) or (None, None)
     return Numbers(
         memory_usage=files.read_number(f"{directory}/memory.current"),
         memory_inactive_file=memory.get("inactive_file"),
@@ -125,7 +125,7 @@ def _read_2(directory: str) -> Numbers:
         period=period,
         threads=files.read_number(f"{directory}/pids.current"),
         threads_limit=_limit(f"{directory}/pids.max"),
-        io=parse_io_stat(files.read_optional(f"{directory}/io.stat") or ""),
+        io=files.load_optional(f"{directory}/io.stat", parse_io_stat) or {},
     )
 
 
@@ -152,7 +152,7 @@ def _read_1(directories: Mapping[str, str]) -> Numbers:
         period=files.read_number(f"{cpu}/cpu.cfs_period_us"),
         threads=files.read_number(f"{pids}/pids.current"),
         threads_limit=_limit(f"{pids}/pids.max"),
-        io=parse_blkio(files.read_optional(f"{block}/blkio.throttle.io_service_bytes_recursive") or ""),
+        io=files.load_optional(f"{block}/blkio.throttle.io_service_bytes_recursive", parse_blkio) or {},
     )
 
 
@@ -180,19 +180,20 @@ def parse_blkio(text: str) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _limit(path: str) -> float | None:
-    """A limit, 0 for none, None without the file."""
-    text = files.read_optional(path)
-    if text is None:
-        return None
-    limit = float(text) if text.strip().isdigit() else _UNLIMITED
+def parse_limit(text: str) -> float:
+    """A limit, or 0 for none: `max` in version 2, a number that no machine reaches in version 1."""
+    limit = _UNLIMITED if text.strip() == "max" else float(int(text))
     return 0.0 if limit >= _UNLIMITED else limit
 
 
-def _cpu_max(text: str | None) -> tuple[float | None, float | None]:
-    """`max 100000` or `50000 100000`: quota and period in microseconds."""
-    quota, _, period = (text or "").strip().partition(" ")
-    return (float(quota) if quota.isdigit() else None, float(period) if period.isdigit() else None)
+def _limit(path: str) -> float | None:
+    return files.load_optional(path, parse_limit)
+
+
+def parse_cpu_max(text: str) -> tuple[float | None, float]:
+    """`max 100000` or `50000 100000`: quota (None without a limit) and period in microseconds."""
+    quota, period = text.split()
+    return (None if quota == "max" else float(int(quota)), float(int(period)))
 
 
 def _seconds(number: float | None, a_second: int) -> float | None:

@@ -55,7 +55,8 @@ def busy_percent(old: Times, new: Times) -> float | None:
     total = sum(spent)
     if total <= 0.0:
         return None
-    return 100.0 * (1.0 - sum(spent[mode] for mode in _IDLE) / total)
+    idle = sum(spent[mode] for mode in _IDLE)
+    return 100.0 * max(0.0, 1.0 - idle / total)  # the two sums may round differently
 
 
 def own_families(stat: Stat, total: Times, percent: float | None) -> tuple[Family, ...]:
@@ -65,7 +66,7 @@ def own_families(stat: Stat, total: Times, percent: float | None) -> tuple[Famil
     )
     rows = [((mode,), spent) for mode, spent in zip(MODES, total, strict=False)]
     families = [
-        single("system_cpu_logical_count", "CPUs online.", len(stat.cpus)),
+        single("system_cpus", "CPUs online.", len(stat.cpus)),
         *table([seconds], rows, ("mode",)),
     ]
     if percent is not None:

@@ -35,19 +35,31 @@ def read(path: str) -> str:
 def load(path: str, parse: Callable[[str], T]) -> T:
     """Read and parse a file that must be there; ReadingError says which file and what to look at."""
     try:
-        return parse(read(path))
+        text = read(path)
     except OSError as error:
         raise ReadingError(
             f"cannot read: {error.strerror}", path=path, hint="check [system] procfs, sysfs and rootfs"
         ) from error
-    except (ValueError, IndexError, KeyError) as error:
+    return _parsed(path, text, parse)
+
+
+def load_optional(path: str, parse: Callable[[str], T]) -> T | None:
+    """As load, but None where the file is missing or refuses to be read (a feature that is off)."""
+    text = read_optional(path)
+    return None if text is None else _parsed(path, text, parse)
+
+
+def _parsed(path: str, text: str, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(text)
+    except (ValueError, LookupError) as error:
         raise ReadingError(
             f"unexpected content ({error})", path=path, hint="is this the kernel's own file? see proc(5)"
         ) from error
 
 
 def read_optional(path: str) -> str | None:
-    """The file's content; None where it is missing or refuses to be read (a feature that is off)."""
+    """The file's content; None where it is missing or refuses to be read."""
     try:
         return read(path)
     except OSError:
@@ -55,19 +67,16 @@ def read_optional(path: str) -> str | None:
 
 
 def read_number(path: str) -> float | None:
-    """The one number in a file; None where the file is missing or says something else (`max`)."""
-    text = read_optional(path)
-    try:
-        return None if text is None else float(int(text))
-    except ValueError:
-        return None
+    """The one number in a file; None where there is no file. ReadingError where it says something else."""
+    return load_optional(path, lambda text: float(int(text)))
 
 
 def read_keyed(path: str) -> dict[str, float]:
-    """A file of `key number` lines, as cgroups have them; empty where it is missing."""
-    found = {}
-    for line in (read_optional(path) or "").splitlines():
-        key, _, number = line.partition(" ")
-        if number.isdigit():
-            found[key] = float(number)
-    return found
+    """A file of `key number` lines, as control groups have them; empty where it is missing."""
+    return load_optional(path, parse_keyed) or {}
+
+
+def parse_keyed(text: str) -> dict[str, float]:
+    """Parse `key number` lines; other lines, which a newer kernel may add, are left out."""
+    pairs = (line.split() for line in text.splitlines())
+    return {pair[0]: float(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}

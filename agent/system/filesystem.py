@@ -85,9 +85,9 @@ class FilesystemCollector:
         """The table and its path: our own, or below another root that of the host's first process."""
         own, host = f"{self._procfs}/self/mountinfo", f"{self._procfs}/1/mountinfo"
         if self._rootfs:
-            text = files.read_optional(host)
-            if text is not None:
-                return host, files.load(host, mounts.parse)
+            table = files.load_optional(host, mounts.parse)
+            if table is not None:
+                return host, table
             return own, below(files.load(own, mounts.parse), self._rootfs)
         return own, files.load(own, mounts.parse)
 

@@ -13,7 +13,6 @@ from agent.system.reading import Reading, Scope
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PARENTHESES = re.compile(r"\((.*)\)")
-_EVENTS = frozenset({"pswpin", "pswpout", "pgmajfault", "oom_kill"})
 
 
 class Entry(NamedTuple):
@@ -40,7 +39,7 @@ class MemoryCollector:
         """Read meminfo, and vmstat where there is one; ReadingError where meminfo cannot be read."""
         path = f"{self._procfs}/meminfo"
         info = files.load(path, parse)
-        events = parse_events(files.read_optional(f"{self._procfs}/vmstat") or "")
+        events = files.read_keyed(f"{self._procfs}/vmstat")
         families = table(_OWN, [((), info)]) + table(_PAGING, [((), events)])
         return Reading(path, families + (node_families(info) if self._node_names else ()))
 
@@ -55,12 +54,6 @@ def parse(text: str) -> Meminfo:
     if "MemTotal" not in info:
         raise ValueError("no MemTotal")
     return info
-
-
-def parse_events(text: str) -> dict[str, float]:
-    """The few counters of /proc/vmstat that are shown."""
-    pairs = (line.split() for line in text.splitlines())
-    return {pair[0]: float(int(pair[1])) for pair in pairs if len(pair) == 2 and pair[0] in _EVENTS}
 
 
 def available(info: Meminfo) -> float:

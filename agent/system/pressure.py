@@ -60,10 +60,10 @@ def container(cgroup: str) -> Pressure:
 def _pressure(template: str) -> Pressure:
     found = {}
     for resource in RESOURCES:
-        path = template.format(resource)
         # PSI switched off is EOPNOTSUPP at the read, a kernel without it ENOENT at the open: both mean "none".
-        if files.read_optional(path):
-            found[resource] = files.load(path, parse)
+        stalls = files.load_optional(template.format(resource), parse)
+        if stalls:
+            found[resource] = stalls
     return found
 
 

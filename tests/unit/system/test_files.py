@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from agent.system import files
+from agent.system.files import ReadingError
 
 
 def test_a_file_longer_than_one_read_comes_whole(tmp_path: Path) -> None:
@@ -13,12 +16,13 @@ def test_a_file_longer_than_one_read_comes_whole(tmp_path: Path) -> None:
     assert text == files.read(str(tmp_path / "f"))
 
 
-def test_numbers_that_are_none_are_none(tmp_path: Path) -> None:
-    """`max`, and no file at all."""
-    (tmp_path / "f").write_text("max\n", "ascii")
+def test_a_missing_file_is_no_number_and_a_wrong_one_an_error(tmp_path: Path) -> None:
+    """A controller that is off has no file; a file with something else in it is not what we take it for."""
+    (tmp_path / "f").write_text("many\n", "ascii")
 
-    assert files.read_number(str(tmp_path / "f")) is None
     assert files.read_number(str(tmp_path / "g")) is None
+    with pytest.raises(ReadingError, match="unexpected content"):
+        files.read_number(str(tmp_path / "f"))
 
 
 def test_keyed_lines_that_hold_no_number_are_left_out(tmp_path: Path) -> None:

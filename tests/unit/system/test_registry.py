@@ -131,6 +131,7 @@ def test_names_follow_the_conventions(tree: Callable[[str], Path], hands: Hands)
 
     for family in families:
         assert re.fullmatch(r"(system|container|node|telemetry_agent)_\w+", family.name)
+        assert not family.name.endswith(("_count", "_sum", "_bucket", "_info"))
         assert family.help.endswith(".")
         assert ("counter" if family.name.endswith("_total") else "gauge") == family.kind
         assert set(family.labels) <= {"mode", "cpu", "device", "mountpoint", "fstype", "collector"}
