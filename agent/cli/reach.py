@@ -69,9 +69,9 @@ def status(config: Config) -> Status:
     agent = running(config)
     if agent:
         return agent.status()
-    from agent.streams.survey import offline_status
+    from agent.streams import report
 
-    return offline_status(config, SystemClock())
+    return report.offline(config, SystemClock())
 
 
 def findings(config: Config) -> list[Finding]:

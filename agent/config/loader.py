@@ -33,6 +33,14 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     origins: Mapping[str, str]
     """For each dotted key: `default`, `profile ..`, `file PATH:LINE`, `environment NAME`, `--set`, `command line`.
     Of an entry of `[[stream]]` only the keys that were given."""
+    overrides: tuple[str, ...] = ()
+    """What the command line gave with `--set`: it holds on a reload too."""
+    directory: str | None = None
+    """What the command line gave as the directory."""
+
+    def again(self, environ: Mapping[str, str]) -> Loaded:
+        """Read the same sources once more. Raises ConfigError."""
+        return load(self.path or None, environ=environ, overrides=self.overrides, directory=self.directory)
 
 
 def load(
@@ -62,7 +70,13 @@ def load(
     config = build(values, origins)
     for problem in problems(config):
         raise fail(_origin(problem.key, origins), *problem)
-    return Loaded(config=config, path=file, origins=dict.fromkeys(kinds(), "default") | origins)
+    return Loaded(
+        config=config,
+        path=file,
+        origins=dict.fromkeys(kinds(), "default") | origins,
+        overrides=tuple(overrides),
+        directory=directory,
+    )
 
 
 def find(path: str | None, environ: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 
@@ -24,16 +25,6 @@ class Batch:
     signal: str = ""
     """What the records are: `traces`, `logs`, `metrics`, or empty while nobody has looked."""
 
-    def narrow(self, records: tuple[bytes, ...], signal: str = "") -> Batch:
-        """The same bounds with these records only."""
-        return replace(self, records=records, signal=signal or self.signal)
-
-    def halves(self) -> tuple[Batch, Batch]:
-        """Two batches with half of the records each, for a destination that found this one too large.
-
-        Halving again and again ends with one record; such a batch cannot be halved (ValueError).
-        """
-        if len(self.records) < 2:
-            raise ValueError("a batch of one record cannot be halved")
-        middle = len(self.records) // 2
-        return self.narrow(self.records[:middle]), self.narrow(self.records[middle:])
+    def narrow(self, records: Iterable[bytes], signal: str = "") -> Batch:
+        """The same bounds with these records only: of one signal, or the half that a destination will take."""
+        return replace(self, records=tuple(records), signal=signal or self.signal)

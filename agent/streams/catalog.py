@@ -82,6 +82,10 @@ class Stream:
         self.synced = 0
         """Physical offset up to which releases are known to be durable (fsync of the live file)."""
         self.rewrites = 0
+        self.not_before = 0.0
+        """Monotonic time before which sealing is not tried again."""
+        self.fruitless = 0
+        """Tries in a row that sealed nothing."""
 
     @property
     def end(self) -> int:

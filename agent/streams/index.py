@@ -50,6 +50,8 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     marker: bool = False
     """True for a segment without records that only keeps the position of a retired one."""
     sealed_at: float = 0.0
+    guard: str = ""
+    """Of a marker: the guard's bytes in base64, by which the live file is known again."""
     members: tuple[tuple[int, int], ...] = ()
 
     @property

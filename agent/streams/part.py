@@ -50,6 +50,22 @@ class Part:
         reach("copy.created")
         return cls(directory, name, fd, stream_id, identity)
 
+    @classmethod
+    def reopen(cls, directory: Directory, name: str, found: list[Member]) -> Part:
+        """Go on with a part that a crash left: its sound members, everything behind them cut off."""
+        fd = directory.open_update(name)
+        part = cls(directory, name, fd, found[0].stream_id, found[0].identity)
+        for member in found:
+            raw = os.pread(fd, member.size, member.offset)
+            part._digest.update(raw)
+            part.members.append(member)
+            part.checks.append(members.crc32(raw))
+            part._ends_record.append(members.inflate(raw, member).endswith(b"\n"))
+        part.size = found[-1].offset + found[-1].size
+        disk.truncate(fd, part.size)
+        os.lseek(fd, part.size, os.SEEK_SET)
+        return part
+
     @property
     def start(self) -> int:
         """Position of the first byte."""

@@ -38,6 +38,7 @@ class Segment:
     first_seen: float
     size: int
     allocated: int
+    guard: str
     changed: float
     """The inode's ctime: a second witness of the age."""
 
@@ -69,6 +70,7 @@ def describe(directory: Directory, name: str, found: Index, info: os.stat_result
         first_seen=found.seen[0],
         size=info.st_size,
         allocated=info.st_blocks * 512,
+        guard=found.guard,
         changed=info.st_ctime,
     )
 

@@ -1,0 +1,408 @@
+"""The keeper: the duty that drives the log engine. Its one thread looks, seals, releases and retains.
+
+Other threads never touch the engine: they read the snapshot, an immutable value that each step replaces, or ask
+through `Requests`. A step is bounded by what is due; between pieces the engine breathes, and stops there when the
+agent has to leave.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from agent.components import Components, State
+from agent.config import Config
+from agent.control import Control, DirectoryStatus, PlanItem, Reloaded, Rotated, Status, WatcherStatus
+from agent.duties.cadence import Look
+from agent.duties.requests import Requests
+from agent.duties.watcher import Watcher
+from agent.kit import log
+from agent.kit.clock import Clock
+from agent.kit.errors import AgentError, RefusedError, StoppingError, printable
+from agent.metrics import Metrics
+from agent.streams import plan, report
+from agent.streams.catalog import Stream
+from agent.streams.engine import Due, Engine, managed
+from agent.streams.release import PIECE
+from agent.streams.seal import Sealed
+
+_log = log.get("keeper")
+
+RELEASE_EVERY = 0.05
+"""Seconds between two pieces released of one stream, so that its writer hardly feels it."""
+
+RETAIN_EVERY = 10.0
+"""Seconds between two looks at ages and space."""
+
+SNAPSHOT_EVERY = 1.0
+"""Seconds between two snapshots while nothing but growth happens."""
+
+Reloader = Callable[[], tuple[Config, Reloaded]]
+
+
+class Keeper:
+    """Implements `Control` over an engine, and the duty's `step`."""
+
+    name = "keeper"
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        metrics: Metrics,
+        components: Components,
+        *,
+        wake: Callable[[], None] = lambda: None,
+        config_path: str = "",
+        reloader: Reloader | None = None,
+    ) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._components = components
+        self._wake = wake
+        self._config_path = config_path
+        self._reloader = reloader
+        self._stopping = threading.Event()
+        self.requests = Requests(wake)
+        self.engine = Engine(config, clock, metrics, self._breathe)
+        self._watcher: Watcher | None = None
+        self._deadlines: dict[Stream, float] = {}
+        self._next_release = 0.0
+        self._next_retain = 0.0
+        self._next_snapshot = 0.0
+        self._usage: DirectoryStatus | None = None
+        self._critical = False
+        self.started = clock.now()
+        self._snapshot: Status | None = None
+
+    # -- start and stop
+
+    def open(self, *, watch: bool = True) -> None:
+        """Take the directory and read it. Raises LockedError, OSError, AgentError."""
+        self.engine.open()
+        self.engine.audit.write("start", config=self._config_path)
+        if watch:
+            self._watcher = Watcher(
+                managed(self.engine),
+                files=self.engine.config.files,
+                clock=self._clock,
+                wake=self._wake,
+                relevant=self.engine.survey.relevant,
+            )
+        self._publish()
+
+    def stop(self) -> None:
+        """Ask a running step to end at its next breath. From any thread."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Let go of the directory; no step may run any more."""
+        self.requests.close()
+        if self._watcher:
+            self._watcher.close()
+        self.engine.audit.write("stop")
+        self.engine.close()
+
+    def _breathe(self) -> None:
+        if self._stopping.is_set():
+            raise StoppingError("the agent is stopping")
+
+    @property
+    def ready(self) -> bool:
+        """True once everything was looked at."""
+        return self.engine.swept
+
+    # -- the duty
+
+    def step(self, now: float) -> float | None:
+        """One pass over what is due; the monotonic time of the next."""
+        self._breathe()
+        asked = self.requests.serve()
+        candidates = self._look(now)
+        candidates.update(dict.fromkeys(stream for stream, at in self._deadlines.items() if at <= now))
+        outcomes = self._seal_due(candidates)
+        pending = self._release(now)
+        self.engine.reset()
+        if now >= self._next_retain or any(outcome.segment for outcome in outcomes):
+            self._retain(now)
+        if asked or outcomes or now >= self._next_snapshot:
+            self._publish()
+            self._next_snapshot = now + SNAPSHOT_EVERY
+        return self._next(pending)
+
+    def _look(self, now: float) -> dict[Stream, None]:
+        """Take the looks that are due; the streams they touched."""
+        candidates: dict[Stream, None] = {}
+        looks = self._watcher.due(now) if self._watcher else [Look("", None)]
+        for look in looks:
+            began = self._clock.monotonic()
+            looked = self.engine.look(look.directory, look.names)
+            candidates.update(dict.fromkeys(looked.touched))
+            candidates.update(dict.fromkeys(looked.suspects))
+            if self._watcher:
+                ended = self._clock.monotonic()
+                self._watcher.report(look, looked.grew, ended - began, ended, self._soon(looked.touched))
+                if look.names is None:
+                    self._watcher.manage(managed(self.engine))
+        return candidates
+
+    def _soon(self, touched: list[Stream]) -> dict[str, float]:
+        """In how many seconds each stream that grew comes due by its size."""
+        found: dict[str, float] = {}
+        for stream in touched:
+            limit, rate = stream.rotation.max_size, stream.facts.rate
+            if limit is not None and rate > 0:
+                found[stream.leaf] = max(0.0, (limit - stream.live_bytes) / rate)
+        return found
+
+    def _seal_due(self, candidates: dict[Stream, None]) -> list[Sealed]:
+        ready, later = self.engine.due(candidates)
+        for stream in candidates:
+            self._deadlines.pop(stream, None)
+        self._deadlines.update({stream: due.at for stream, due in later.items() if due.at is not None})
+        outcomes = self._seal(ready)
+        for outcome in outcomes:
+            if outcome.stream.not_before or outcome.more or outcome.stream.departed:
+                self._deadlines[outcome.stream] = outcome.stream.not_before
+        return outcomes
+
+    def _seal(self, ready: list[Due]) -> list[Sealed]:
+        outcomes = self.engine.seal(ready)
+        for outcome in outcomes:
+            if outcome.segment:
+                _log.info(
+                    "sealed",
+                    stream=outcome.stream.name,
+                    reason=outcome.reason,
+                    segment=outcome.segment.name,
+                    bytes=outcome.bytes,
+                    records=outcome.records,
+                )
+        return outcomes
+
+    def _release(self, now: float) -> bool:
+        if now < self._next_release:
+            return True
+        pending = self.engine.release(PIECE)
+        self._next_release = now + RELEASE_EVERY if pending else 0.0
+        return pending
+
+    def _retain(self, now: float) -> None:
+        self._next_retain = now + RETAIN_EVERY
+        self._usage = report.directory(self.engine)
+        items = self.engine.plan_retention(self._usage.total_bytes)
+        if items and self.engine.swept:
+            self.engine.retain(items)
+            self._usage = report.directory(self.engine)
+            for stream, item in items:
+                _log.info("retired", stream=stream.name, segment=item.segment.name, reason=item.reason)
+        self._tell_critical(self._usage)
+
+    def _tell_critical(self, usage: DirectoryStatus) -> None:
+        if usage.critical != self._critical:
+            self._critical = usage.critical
+            text = "; ".join(usage.problems) or "the directory is below its critical size again"
+            (_log.error if usage.critical else _log.info)("directory size", total=usage.total_bytes, why=text)
+            self.engine.audit.write("error" if usage.critical else "recovered", reason="critical_total", why=text)
+        state: State = "degraded" if usage.critical else "ok"
+        hint = (
+            "lower the limits in [rotation] and [retention], or give the directory more room" if usage.critical else ""
+        )
+        self._components.report("directory", state, usage.problems[0] if usage.critical else "", hint)
+
+    def _next(self, pending: bool) -> float | None:
+        now = self._clock.monotonic()
+        times = [self._next_retain]
+        if pending:
+            times.append(self._next_release or now + RELEASE_EVERY)
+        if self.engine.resting:
+            times.append(now + RELEASE_EVERY)
+        if self._deadlines:
+            times.append(max(now + 0.005, min(self._deadlines.values())))
+        look = self._watcher.next_time(now) if self._watcher else None
+        if look is not None:
+            times.append(look)
+        return min(times)
+
+    # -- snapshots
+
+    def _publish(self) -> None:
+        watcher = self._watcher.status() if self._watcher else WatcherStatus(mode="stopped")
+        self._snapshot = snapshot = report.status(
+            self.engine,
+            self._clock,
+            running=self._watcher is not None,
+            started=self.started,
+            ready=self.ready,
+            config_path=self._config_path,
+            watcher=watcher,
+            components=self._components.all(),
+            usage=self._usage,
+        )
+        self._measure(snapshot)
+
+    def _measure(self, snapshot: Status) -> None:
+        metrics, usage = self._metrics, snapshot.directory
+        counts = dict.fromkeys(("ok", "refused", "failing", "gone"), 0)
+        for stream in snapshot.streams:
+            counts[stream.state] += 1
+        for state, count in counts.items():
+            metrics.streams.labels(state).set(count)
+        metrics.live_bytes.set(sum(stream.live_bytes for stream in snapshot.streams))
+        metrics.allocated_bytes.set(usage.live_bytes)
+        metrics.part_bytes.set(usage.part_bytes)
+        metrics.segment_bytes.set(usage.segment_bytes)
+        metrics.quarantine_bytes.set(usage.quarantine_bytes)
+        metrics.state_bytes.set(usage.state_bytes)
+        metrics.directory_total_bytes.set(usage.total_bytes)
+        metrics.directory_critical.set(usage.critical)
+        metrics.filesystem_free_bytes.set(usage.free_bytes)
+        metrics.pending_release_bytes.set(sum(stream.pending_release for stream in snapshot.streams))
+        metrics.set_watcher_mode(snapshot.watcher.mode)
+        metrics.watched_directories.set(snapshot.watcher.directories)
+        self._count_refused()
+
+    def _count_refused(self) -> None:
+        reasons: dict[str, int] = {}
+        for stream in self.engine.catalog.streams.values():
+            if stream.refused:
+                reasons[stream.refused.reason] = reasons.get(stream.refused.reason, 0) + 1
+        for error in self.engine.survey.refused.values():
+            reasons[error.reason] = reasons.get(error.reason, 0) + 1
+        self._metrics.refused(reasons)
+
+    # -- Control
+
+    def status(self) -> Status:
+        """The newest snapshot."""
+        if self._snapshot is None:
+            raise AgentError("the agent is still starting", hint="try again in a second")
+        return self._snapshot
+
+    def rotate(self, streams: list[str], *, timeout: float = 60.0) -> list[Rotated]:
+        """Seal these streams now, or all where the list is empty."""
+        return self.requests.ask(lambda: self.rotate_here(streams), timeout)
+
+    def cleanup(self, *, dry_run: bool = False, timeout: float = 300.0) -> list[PlanItem]:
+        """One pass of everything that is due."""
+        return self.requests.ask(lambda: self.cleanup_here(dry_run=dry_run), timeout)
+
+    def reload(self, *, timeout: float = 30.0) -> Reloaded:
+        """Read the configuration again; a bad one changes nothing."""
+        return self.requests.ask(self.reload_here, timeout)
+
+    def rotate_here(self, names: list[str], reason: str = "request") -> list[Rotated]:
+        """`rotate`, in the engine's own thread."""
+        for relative in list(self.engine.catalog.places):
+            self.engine.look(relative, None)
+        chosen = self._chosen(names)
+        outcomes = self._seal([Due(stream, reason) for stream in chosen if stream.facts.there or stream.departed])
+        self._retain(self._clock.monotonic())
+        return [_rotated(outcome) for outcome in outcomes]
+
+    def _chosen(self, names: list[str]) -> list[Stream]:
+        streams = self.engine.catalog.streams
+        by_name = {printable(name): stream for name, stream in streams.items()}
+        if not names:
+            return list(streams.values())
+        unknown = [name for name in names if name not in by_name]
+        if unknown:
+            raise AgentError(
+                f"no stream is called {', '.join(map(repr, unknown))}",
+                path=self.engine.config.files.directory,
+                hint=f"there are: {', '.join(sorted(by_name)[:10]) or 'none yet'}",
+            )
+        return [by_name[name] for name in names]
+
+    def cleanup_here(self, *, dry_run: bool) -> list[PlanItem]:
+        """`cleanup`, in the engine's own thread."""
+        for relative in list(self.engine.catalog.places):
+            self.engine.look(relative, None)
+        ready, _ = self.engine.due(self.engine.catalog.streams.values())
+        items = [
+            PlanItem(action="seal", stream=printable(due.stream.name), target=printable(due.stream.leaf),
+                     reason=due.reason, bytes=due.stream.live_bytes)
+            for due in ready
+        ]  # fmt: skip
+        if dry_run:
+            return items + [_planned(stream, item) for stream, item in self._retention()]
+        done = [_carried_out(item, outcome) for item, outcome in zip(items, self._seal(ready), strict=True)]
+        while self.engine.release(1 << 40) and not self._stopping.is_set():
+            pass
+        self.engine.reset()
+        retired = self._retention()
+        self.engine.retain(retired)
+        self._publish()
+        return done + [_planned(stream, item, done=True) for stream, item in retired]
+
+    def _retention(self) -> list[tuple[Stream, plan.Retire]]:
+        return self.engine.plan_retention(report.directory(self.engine).total_bytes)
+
+    def reload_here(self) -> Reloaded:
+        """`reload`, in the engine's own thread."""
+        if self._reloader is None:
+            raise AgentError("nothing to reload: no agent runs")
+        config, answer = self._reloader()
+        if answer.ok:
+            self.engine.configure(config)
+            self._deadlines = dict.fromkeys(self.engine.catalog.streams.values(), 0.0)
+        self.engine.audit.write("reload", reason="ok" if answer.ok else "rejected", why=answer.message)
+        return answer
+
+
+def _rotated(outcome: Sealed) -> Rotated:
+    name = printable(outcome.stream.name)
+    if outcome.segment:
+        return Rotated(stream=name, outcome="sealed", segment=outcome.segment.name, bytes=outcome.bytes,
+                       records=outcome.records)  # fmt: skip
+    if outcome.error is None:
+        return Rotated(stream=name, outcome="nothing", message="no whole record to seal")
+    kind = outcome.error if isinstance(outcome.error, RefusedError) else None
+    return Rotated(stream=name, outcome="refused" if kind else "failed", message=printable(str(outcome.error)))
+
+
+def _planned(stream: Stream, item: plan.Retire, *, done: bool = False) -> PlanItem:
+    return PlanItem(action="mark" if item.mark else "retire", stream=printable(stream.name), target=item.segment.name,
+                    reason=item.reason, bytes=item.segment.allocated, done=done)  # fmt: skip
+
+
+def _carried_out(item: PlanItem, outcome: Sealed) -> PlanItem:
+    done = _rotated(outcome)
+    return PlanItem(action="seal", stream=item.stream, target=done.segment or item.target, reason=item.reason,
+                    bytes=done.bytes, done=done.outcome == "sealed", message=done.message)  # fmt: skip
+
+
+class _Here:
+    """`Control` of a keeper that nobody runs: the command's own thread does the work."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+
+    def status(self) -> Status:
+        return self._keeper.status()
+
+    def rotate(self, streams: list[str], *, timeout: float = 60.0) -> list[Rotated]:  # noqa: ARG002 - Control's signature
+        return self._keeper.rotate_here(streams)
+
+    def cleanup(self, *, dry_run: bool = False, timeout: float = 300.0) -> list[PlanItem]:  # noqa: ARG002 - as above
+        return self._keeper.cleanup_here(dry_run=dry_run)
+
+    def reload(self, *, timeout: float = 30.0) -> Reloaded:  # noqa: ARG002 - Control's signature
+        return self._keeper.reload_here()
+
+
+@contextmanager
+def offline(config: Config, clock: Clock) -> Iterator[Control]:
+    """Control in this process, while no agent runs. Raises LockedError when one has the directory."""
+    keeper = Keeper(config, clock, Metrics(), Components(clock))
+    keeper.open(watch=False)
+    try:
+        keeper.engine.look("", None)
+        keeper.engine.release(1 << 40)
+        yield _Here(keeper)
+        while keeper.engine.release(1 << 40):
+            pass
+        keeper.engine.reset()
+    finally:
+        keeper.close()

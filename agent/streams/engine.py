@@ -1,0 +1,449 @@
+"""The log engine of one watched directory: look, decide, seal, release, retain; nothing here runs by itself.
+
+One thread uses it at a time. The keeper drives it in a running agent, a command does so when none runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from agent.audit import Audit
+from agent.config import Config
+from agent.kit import linux, log
+from agent.kit.clock import Clock, boot_id
+from agent.kit.disk import Directory
+from agent.kit.errors import AgentError, RefusedError, printable
+from agent.kit.schedule import next_run
+from agent.kit.units import Share
+from agent.metrics import Metrics
+from agent.streams import plan
+from agent.streams.catalog import Catalog, Place, Stream, fill, read_archive
+from agent.streams.hints import Hint, Hints
+from agent.streams.live import refusal
+from agent.streams.recognise import begin, find_inode, open_live, recognise
+from agent.streams.recover import Recovery
+from agent.streams.release import Releaser
+from agent.streams.retain import Retainer
+from agent.streams.seal import Sealed, Sealer
+from agent.streams.survey import Looked, Survey
+from agent.streams.tools import Tools
+
+_log = log.get("engine")
+
+SEALED_AT_ONCE = 128
+"""Streams sealed with one sync: enough to share its cost, few enough for the limit of open files."""
+
+AGAIN_FIRST, AGAIN_LAST = 0.25, 30.0
+"""Seconds until sealing is tried again after it found nothing whole; doubled each time, up to the second."""
+
+DEPARTED_IDLE = 10.0
+"""Seconds without growth after which a file that its writer renamed away counts as finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A stream that has to be sealed, and why."""
+
+    stream: Stream
+    reason: str
+
+
+class Engine:
+    """Every stream below one directory."""
+
+    def __init__(self, config: Config, clock: Clock, metrics: Metrics, breathe: Callable[[], None]) -> None:
+        self.config = config
+        self._clock = clock
+        self._metrics = metrics
+        self._breathe = breathe
+        self.catalog = Catalog(config)
+        self._load_ages: dict[tuple[str, str], tuple[float, float]] = {}
+        self._opened: list[Directory] = []
+        self._releasing: dict[Stream, None] = {}
+        self.resting: dict[Stream, None] = {}
+        """Streams that may be set back to size 0, in the order in which they came to rest."""
+        self.reading = False
+        """True when nothing may be changed."""
+        self.swept = False
+        """True once everything was looked at."""
+        self.state: Directory | None = None
+        self.quarantine: Directory | None = None
+
+    # -- start and stop
+
+    def open(self) -> None:
+        """Take the locks, read what is there, bring it into order.
+
+        Raises LockedError when another agent has the directory, OSError when it cannot be used.
+        """
+        root = self._keep(Directory.make(self.config.files.directory))
+        root.lock()
+        self.state = self._keep(Directory.make(self.config.state_path, 0o700))
+        self.quarantine = self._keep(self.state.make_child("quarantine", 0o700))
+        self._begin(root, Audit(self.state, self._clock), Hints(self.state), Hints(self.state).load())
+
+    def peek(self) -> None:
+        """Read what is there and change nothing, beside a running agent or without one.
+
+        Raises FileNotFoundError when there is no such directory.
+        """
+        self.reading = True
+        root = self._keep(Directory.open(self.config.files.directory))
+        hints = {}
+        if os.path.isdir(self.config.state_path):
+            self.state = self._keep(Directory.open(self.config.state_path))
+            hints = Hints(self.state).load()
+        self._begin(root, Audit(None, self._clock), Hints(None), hints)
+
+    def _begin(self, root: Directory, audit: Audit, hints: Hints, known: dict[str, Hint]) -> None:
+        self.audit, self.hints = audit, hints
+        self.tools = Tools(self._clock, audit, self._metrics, hints, boot_id(), self._breathe)
+        self.survey = Survey(self.tools, self.catalog, self.config.files)
+        self.sealer = Sealer(self.tools)
+        self.releaser = Releaser(self.tools, self.sealer)
+        self.retainer = Retainer(self.tools)
+        self._recovery = Recovery(self.tools, self.catalog, self.quarantine, known)
+        self._load(self._place("", root))
+
+    def close(self) -> None:
+        """Remember where every stream stands, and let go of everything."""
+        if not self.reading:
+            for stream in self.catalog.all():
+                self.tools.remember(stream)
+            self.hints.compact()
+        self.hints.close()
+        self.audit.close()
+        for directory in reversed(self._opened):
+            directory.close()
+        self._opened.clear()
+
+    def _keep(self, directory: Directory) -> Directory:
+        self._opened.append(directory)
+        return directory
+
+    def _place(self, relative: str, home: Directory) -> Place:
+        """A managed directory with its archive, both locked."""
+        archive = home
+        target = self.config.rotation.archive_directory
+        if target:
+            path = os.path.join(self.config.files.directory, target, relative)
+            archive = self._keep(Directory.open(path) if self.reading else Directory.make(path))
+            if not self.reading:
+                archive.lock()
+        place = Place(relative, home, archive, linux.filesystem(home.fd))
+        self.catalog.places[relative] = place
+        return place
+
+    def _load(self, place: Place) -> None:
+        """Read a place's archive and deal with what a crash left."""
+        segments, left = read_archive(place)
+        fill(self.catalog, place, segments)
+        for name, error in left.damaged:
+            self.audit.write("error", reason="damaged segment", path=os.path.join(place.archive.path, name))
+            _log.warning("a segment cannot be read", error=error)
+        if not self.reading:
+            self._recovery.parts(place, left)
+        for hint in self._recovery.hints.values():
+            leaf = hint.stream.rpartition("/")[2]
+            if place.stream_name(leaf) == hint.stream and hint.stream not in self.catalog.streams:
+                self.catalog.stream(place, leaf, hint.id)
+        for stream in self.catalog.all():
+            if stream.place is place:
+                self._recovery.restore(stream)
+                if stream.pending:
+                    self._releasing[stream] = None
+
+    # -- look
+
+    def look(self, relative: str, leaves: Iterable[str] | None) -> Looked:
+        """Look at files of a managed directory, or at all of it, and recognise what is no longer what it was."""
+        place = self.catalog.places.get(relative)
+        if place is None:
+            return Looked()
+        looked = self.survey.list(place) if leaves is None else self.survey.names(place, leaves)
+        for stream in looked.suspects:
+            self._examine(stream)
+        if self.config.files.recursive and leaves is None:
+            self._descend(place, looked.directories)
+        self.swept = self.swept or (leaves is None and relative == "")
+        return looked
+
+    def _descend(self, place: Place, names: Iterable[str]) -> None:
+        for name in names:
+            relative = f"{place.relative}/{name}" if place.relative else name
+            if relative in self.catalog.places or name.startswith("."):
+                continue
+            try:
+                home = self._keep(place.home.open_child(name))
+                if not self.reading:
+                    home.lock()
+            except (OSError, AgentError) as error:
+                _log.warning("a directory below is left out", error=error)
+                continue
+            self._load(self._place(relative, home))
+            self.look(relative, None)
+
+    def _examine(self, stream: Stream) -> None:
+        """Another file stands at the path, or none, or it shrank: find out what became of the old one."""
+        life = stream.incarnation
+        if life is None:
+            return
+        try:
+            with open_live(stream) as live:
+                recognise(self.tools, stream, live)
+                stream.facts.size = live.size()
+        except FileNotFoundError:
+            self._gone(stream)
+        except BlockingIOError:
+            return
+        except (OSError, RefusedError) as error:
+            self._failed(stream, error)
+
+    def _gone(self, stream: Stream) -> None:
+        """Nothing at the path: the writer renamed the file and it is finished first, or it was deleted."""
+        life = stream.incarnation
+        if life is None or life.identity.inode == 0:
+            return
+        name = find_inode(stream.place.home, life.identity)
+        if name:
+            stream.departed = name
+            return
+        begin(self.tools, stream, type(life.identity)(0, None), "deleted")
+
+    # -- decide
+
+    def due(self, streams: Iterable[Stream]) -> tuple[list[Due], dict[Stream, plan.Due]]:
+        """Which of these streams have to be sealed now, and what is known about the others' time."""
+        now, wall = self._clock.monotonic(), self._clock.now()
+        ready: list[Due] = []
+        later: dict[Stream, plan.Due] = {}
+        for stream in streams:
+            if stream.departed:
+                ready.append(Due(stream, "rename"))
+                continue
+            if not stream.facts.there or self._refused(stream):
+                continue
+            if now < stream.not_before:
+                later[stream] = plan.Due(None, stream.not_before)
+                continue
+            verdict = plan.due(self._growth(stream), stream.rotation, now, wall)
+            if verdict.reason == "size" and not self._confirm(stream):
+                continue
+            if verdict.reason:
+                ready.append(Due(stream, verdict.reason))
+            else:
+                later[stream] = verdict
+        return ready, later
+
+    def _growth(self, stream: Stream) -> plan.Growth:
+        facts = stream.facts
+        return plan.Growth(stream.live_bytes, facts.rate, facts.since, facts.scheduled)
+
+    def _confirm(self, stream: Stream) -> bool:
+        """Preallocated and sparse files are smaller than they look: ask the file itself (attack M4)."""
+        life, limit = stream.incarnation, stream.rotation.max_size
+        if life is None or limit is None or stream.facts.allocated >= min(limit, stream.live_bytes):
+            return True
+        try:
+            with open_live(stream) as live:
+                return live.live_bytes(life.sealed) >= limit
+        except (OSError, RefusedError):
+            return True
+
+    def _refused(self, stream: Stream) -> bool:
+        if stream.refused is not None:
+            return True
+        method = stream.rotation.method
+        if method in ("auto", "in-place") and stream.place.filesystem not in linux.LOCAL:
+            self._refuse(stream, refusal("filesystem", stream.place.home.path, stream.place.filesystem))
+            return True
+        return False
+
+    # -- act
+
+    def seal(self, due: list[Due]) -> list[Sealed]:
+        """Seal these streams, in batches that share their syncs."""
+        outcomes: list[Sealed] = []
+        for at in range(0, len(due), SEALED_AT_ONCE):
+            self._breathe()
+            batch = self.sealer.seal([(item.stream, item.reason) for item in due[at : at + SEALED_AT_ONCE]])
+            for outcome in batch:
+                self._concluded(outcome)
+            outcomes.extend(batch)
+        return outcomes
+
+    def _concluded(self, outcome: Sealed) -> None:
+        stream, facts = outcome.stream, outcome.stream.facts
+        now = self._clock.monotonic()
+        if outcome.segment is not None:
+            facts.since, facts.since_wall = None, 0.0
+            stream.not_before, stream.fruitless = 0.0, 0
+            if stream.pending:
+                self._releasing[stream] = None
+        else:
+            # Nothing whole yet, or not possible now: ask again, ever later.
+            stream.not_before = now + min(AGAIN_LAST, AGAIN_FIRST * 2.0 ** min(stream.fruitless, 16))
+            stream.fruitless += 1
+            self.resting[stream] = None
+        if outcome.error is not None:
+            self._failed(stream, outcome.error)
+            return
+        if stream.rotation.schedule:
+            facts.scheduled = next_run(stream.rotation.schedule, self._clock.now())
+        if stream.departed and not outcome.more:
+            self._finish_departed(stream)
+
+    def _finish_departed(self, stream: Stream) -> None:
+        """The renamed file is sealed as far as it is whole: done when nobody has it open, or it rests."""
+        life = stream.incarnation
+        if life is None:
+            return
+        try:
+            with open_live(stream, update=True) as live:
+                idle = self._clock.monotonic() - stream.facts.grew >= DEPARTED_IDLE
+                held = linux.take_write_lease(live.fd)
+                if not held and not idle:
+                    return
+                if live.size() > life.sealed:
+                    self.sealer.seal_open(stream, live, "rename", whole=True)
+                if held:
+                    linux.drop_lease(live.fd)
+        except FileNotFoundError:
+            pass
+        self._follow(stream)
+
+    def _follow(self, stream: Stream) -> None:
+        """Go on with the file that stands at the path now."""
+        stream.departed = None
+        try:
+            with open_live(stream) as live:
+                begin(self.tools, stream, live.identity, "replaced", live.size())
+                stream.facts.size = live.size()
+        except FileNotFoundError:
+            life = stream.incarnation
+            if life:
+                begin(self.tools, stream, type(life.identity)(0, None), "renamed")
+
+    def release(self, budget: int) -> bool:
+        """Give back up to about `budget` bytes of each stream; whether more is pending."""
+        for stream in list(self._releasing):
+            self._breathe()
+            try:
+                self.releaser.release(stream, budget)
+            except BlockingIOError:
+                continue
+            except FileNotFoundError:
+                self._examine(stream)
+            except (OSError, AgentError) as error:
+                self._failed(stream, error)
+            if not stream.pending or stream.refused:
+                del self._releasing[stream]
+                self.resting[stream] = None
+        return bool(self._releasing)
+
+    def reset(self, most: int = 200) -> int:
+        """Set back to size 0 what rests and nobody has open, `most` files at a time; how many files were."""
+        count = 0
+        for stream in list(self.resting)[:most]:
+            self._breathe()
+            del self.resting[stream]
+            try:
+                count += self.releaser.reset(stream)
+            except (BlockingIOError, FileNotFoundError):
+                continue
+            except (OSError, AgentError) as error:
+                self._failed(stream, error)
+        return count
+
+    def _failed(self, stream: Stream, error: Exception) -> None:
+        """Tell of a failure once, until it is another one; the data stays where it is."""
+        if isinstance(error, BlockingIOError):
+            return
+        if isinstance(error, RefusedError):
+            self._refuse(stream, error)
+            return
+        text = printable(str(error))
+        if stream.failure != text:
+            stream.failure = text
+            self.audit.write("error", stream=stream.name, reason=text)
+            _log.error("a stream cannot be sealed; its data stays in the live file", stream=stream.name, error=error)
+
+    def _refuse(self, stream: Stream, error: RefusedError) -> None:
+        stream.refused = error
+        self.audit.write("refuse", stream=stream.name, reason=error.reason, why=printable(str(error)))
+        _log.warning("a file is refused", stream=stream.name, reason=error.reason, hint=error.hint)
+
+    # -- retain
+
+    def plan_retention(self, total: int) -> list[tuple[Stream, plan.Retire]]:
+        """What retention would delete now; `total` is what the directory takes on disk."""
+        shelves: list[plan.Shelf] = []
+        owners: dict[str, Stream] = {}
+        for stream in self.catalog.all():
+            if stream.segments:
+                shelves.append(self._shelf(stream))
+                owners.update({one.name: stream for one in stream.segments})
+        items = plan.retire(shelves, self._room(total))
+        return [(owners[item.segment.name], item) for item in items]
+
+    def _shelf(self, stream: Stream) -> plan.Shelf:
+        pending = {one.name for one in stream.pending}
+        last = stream.segments[-1]
+        rows = [
+            plan.Shelved(
+                stream.name, one.name, one.extent.end, self._age(stream.name, one.name, one.sealed_at, one.changed),
+                one.allocated, one.marker, one is last, one.name not in pending,
+            )
+            for one in stream.segments
+        ]  # fmt: skip
+        return plan.Shelf(stream.retention, rows, stream.facts.there)
+
+    def _age(self, stream: str, name: str, sealed_at: float, changed: float) -> float:
+        """Seconds since the seal: as first seen, plus monotonic time since then (attack M1)."""
+        now = self._clock.monotonic()
+        key = (stream, name)
+        if key not in self._load_ages:
+            wall = self._clock.now()
+            self._load_ages[key] = (max(0.0, min(wall - sealed_at, wall - changed)), now)
+        age, seen = self._load_ages[key]
+        return age + now - seen
+
+    def _room(self, total: int) -> plan.Room:
+        info = os.fstatvfs(self.catalog.places[""].archive.fd)
+        free, capacity = info.f_bavail * info.f_frsize, info.f_blocks * info.f_frsize
+        wanted = self.config.retention.min_free
+        least = capacity * float(wanted) if isinstance(wanted, Share) else wanted
+        return plan.Room(total, free, capacity, self.config.retention.max_total, least)
+
+    def retain(self, items: Iterable[tuple[Stream, plan.Retire]]) -> int:
+        """Carry out a plan; the bytes of disk that came free."""
+        freed = 0
+        for stream, item in items:
+            self._breathe()
+            try:
+                freed += self.retainer.carry_out(stream, item)
+                self._load_ages.pop((stream.name, item.segment.name), None)
+            except OSError as error:
+                self._failed(stream, error)
+        self.catalog.orphans = [stream for stream in self.catalog.orphans if stream.segments]
+        for name, stream in list(self.catalog.streams.items()) if self.swept else ():
+            if not stream.segments and not stream.facts.there and not stream.pending:
+                del self.catalog.streams[name]
+                self.hints.forget(stream.id.hex())
+        return freed
+
+    def configure(self, config: Config) -> None:
+        """Take new rules into force; what only a start can change stays."""
+        self.config = config
+        self.catalog.configure(config)
+        self.survey.files = config.files
+        for stream in self.catalog.all():
+            stream.refused = None
+            stream.facts.scheduled = None
+
+
+def managed(engine: Engine) -> Mapping[str, str]:
+    """The managed directories: path below the root, and the path in the file system."""
+    return {relative: place.home.path for relative, place in engine.catalog.places.items()}

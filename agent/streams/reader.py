@@ -1,0 +1,257 @@
+"""Reading a stream by position: segments first, then the open part's place in the live file, as one run of bytes.
+
+A reader takes no lock and disturbs nobody. It works on a `View`, an immutable picture of a stream; whatever it read
+from the live file counts only when the sealed end has not passed the read's start meanwhile, because a piece may be
+half punched (attack H3). What cannot be read is skipped and said, never silently left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from agent.config import Config
+from agent.kit.clock import Clock, SystemClock
+from agent.kit.errors import AgentError, CorruptError, printable
+from agent.metrics import Metrics
+from agent.streams import names, segment
+from agent.streams.catalog import Place, Stream
+from agent.streams.engine import Engine
+from agent.streams.live import Live
+from agent.streams.position import Identity
+from agent.streams.recognise import open_live, recognise
+from agent.streams.segment import Segment, SegmentReader
+
+CHUNK = 1 << 20
+POLL = 0.25
+"""Seconds between two looks while following."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A stream as it was at one moment."""
+
+    name: str
+    stream_id: str
+    place: Place
+    leaf: str
+    segments: tuple[Segment, ...]
+    identity: Identity | None
+    base: int
+    sealed: int
+    """Position up to which everything lies in segments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Bytes of the positions [start, end): whole records, unless one is longer than was asked for.
+
+    `skipped` positions before `start` could not be read, for the reason in `why`.
+    """
+
+    start: int
+    end: int
+    data: bytes
+    skipped: int = 0
+    why: str = ""
+
+
+def view(stream: Stream) -> View:
+    """The stream as the engine's thread sees it now."""
+    life = stream.incarnation
+    return View(
+        name=stream.name,
+        stream_id=stream.id.hex(),
+        place=stream.place,
+        leaf=stream.departed or stream.leaf,
+        segments=tuple(one for one in stream.segments if not one.marker),
+        identity=life.identity if life else None,
+        base=life.base if life else stream.end,
+        sealed=stream.end,
+    )
+
+
+def read(now: View, position: int, again: Callable[[], View], limit: int = CHUNK) -> Run | None:
+    """The next whole records at or after `position`, about `limit` bytes; None when there is nothing yet.
+
+    `again` gives a fresh view: what was read live counts only while it is still live. Raises OSError.
+    """
+    if position < now.sealed:
+        return _from_segments(now, position, limit)
+    found = _from_live(now, position, limit)
+    if again().sealed > position:
+        return read(again(), position, again, limit)
+    return found
+
+
+def _from_segments(now: View, position: int, limit: int) -> Run:
+    for one in now.segments:
+        if one.extent.end <= position:
+            continue
+        start = max(position, one.extent.start)
+        why = "retired or lost" if start > position else ""
+        try:
+            return _within(one, start, limit, start - position, why)
+        except (CorruptError, OSError) as error:
+            # Nothing is believed of a damaged member; what follows it may be whole.
+            return _behind_damage(one, position, start, limit, error)
+    return Run(now.sealed, now.sealed, b"", now.sealed - position, "retired or lost")
+
+
+def _within(one: Segment, start: int, limit: int, skipped: int, why: str) -> Run:
+    pieces: list[bytes] = []
+    size = 0
+    with SegmentReader(one) as reader:
+        for member in reader.members(start):
+            data = reader.content(member)[max(0, start - member.position) :]
+            pieces.append(data)
+            size += len(data)
+            if size >= limit and data.endswith(b"\n"):
+                break
+    return Run(start, start + size, b"".join(pieces), skipped, why)
+
+
+def _behind_damage(one: Segment, position: int, start: int, limit: int, error: Exception) -> Run:
+    why = f"damaged: {printable(str(error))}"
+    try:
+        with SegmentReader(one) as reader:
+            for uncompressed, _ in reader.index.members:
+                at = one.extent.start + uncompressed
+                if at <= start:
+                    continue
+                try:
+                    return _within(one, at, limit, at - position, why)
+                except CorruptError:
+                    continue
+    except (CorruptError, OSError):
+        pass
+    return Run(one.extent.end, one.extent.end, b"", one.extent.end - position, why)
+
+
+def _from_live(now: View, position: int, limit: int) -> Run | None:
+    if now.identity is None:
+        return None
+    try:
+        with Live.open(now.place.home, now.leaf) as live:
+            if not now.identity.same_file(live.identity):
+                return None
+            data = live.read(position - now.base, limit)
+            while len(data) and b"\n" not in data and live.size() > position - now.base + len(data):
+                data = live.read(position - now.base, 2 * len(data))
+    except (FileNotFoundError, BlockingIOError):
+        return None
+    data = data.partition(b"\0")[0]
+    end = data.rfind(b"\n") + 1
+    return Run(position, position + end, data[:end]) if end else None
+
+
+class Follower:
+    """One stream of a directory that this process does not manage: its view is kept fresh from the files."""
+
+    def __init__(self, config: Config, name: str, clock: Clock) -> None:
+        self._engine = Engine(config, clock, Metrics(), lambda: None)
+        self._engine.peek()
+        for relative in list(self._engine.catalog.places):
+            self._engine.look(relative, None)
+        self._stream = _named(self._engine, name)
+        self._seen = {one.name for one in self._stream.segments}
+        self._recognise()
+
+    def view(self) -> View:
+        """The stream now."""
+        self._reload()
+        self._recognise()
+        return view(self._stream)
+
+    def _reload(self) -> None:
+        """Take in segments that were published since."""
+        stream = self._stream
+        archive = stream.place.archive
+        fresh = [
+            entry.name
+            for entry in archive.entries()
+            if entry.name not in self._seen and entry.name.endswith(".gz") and names.parse(entry.name)
+        ]
+        for name in fresh:
+            self._seen.add(name)
+            try:
+                one = segment.load(archive, name)
+            except (CorruptError, FileNotFoundError):
+                continue
+            if one.stream_id == stream.id.hex():
+                stream.segments.append(one)
+        if fresh:
+            stream.segments.sort(key=lambda one: (one.extent.start, one.extent.end))
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        stream, life, newest = self._stream, self._stream.incarnation, self._stream.segments[-1]
+        if life is None or newest.extent.end <= life.position:
+            return
+        if newest.identity.same_file(life.identity) and newest.base == life.base:
+            life.sealed, life.guard, life.clean = newest.source.end, b"", False
+        else:
+            stream.incarnation = None
+
+    def _recognise(self) -> None:
+        try:
+            with open_live(self._stream) as live:
+                recognise(self._engine.tools, self._stream, live)
+        except (OSError, AgentError):
+            return
+
+    def close(self) -> None:
+        """Let go of the directories."""
+        self._engine.close()
+
+
+def _named(engine: Engine, name: str) -> Stream:
+    by_name = {printable(stream.name): stream for stream in engine.catalog.streams.values()}
+    if name not in by_name:
+        raise AgentError(
+            f"no stream is called {name!r}",
+            path=engine.config.files.directory,
+            hint=f"there are: {', '.join(sorted(by_name)[:10]) or 'none'}",
+        )
+    return by_name[name]
+
+
+def records(
+    config: Config,
+    stream: str,
+    *,
+    start: int | None = None,
+    since: float | None = None,
+    follow: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    clock: Clock | None = None,
+) -> Iterator[bytes]:
+    """A stream's bytes, from position `start`, or from what was sealed or written after the time `since`, else all.
+
+    With `follow` it goes on until `stop()`. An unterminated last line is not given. Raises AgentError for an
+    unknown stream, FileNotFoundError for an unknown directory.
+    """
+    time = clock or SystemClock()
+    follower = Follower(config, stream, time)
+    try:
+        now = follower.view()
+        first = now.segments[0].extent.start if now.segments else now.sealed
+        position = first if start is None else start
+        if since is not None:
+            later = [one.extent.start for one in now.segments if one.sealed_at >= since]
+            position = max(position, later[0] if later else now.sealed)
+        while not stop():
+            run = read(now, position, follower.view)
+            if run is None:
+                if not follow:
+                    return
+                time.sleep(POLL)
+                now = follower.view()
+                continue
+            if run.data:
+                yield run.data
+            position = run.end
+            if position >= now.sealed:
+                now = follower.view()
+    finally:
+        follower.close()

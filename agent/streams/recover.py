@@ -1,0 +1,217 @@
+"""Finding everything again at a start: lives from the newest segments, parts from what they say about themselves.
+
+Decided by content, never by a name. A part is dropped only when the live file still holds exactly its bytes or a
+segment does; it is published when it may be the only copy; what nothing explains is quarantined, never deleted.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode
+from contextlib import suppress
+from dataclasses import dataclass
+
+from agent import __version__
+from agent.kit.disk import Directory
+from agent.kit.steps import reach
+from agent.streams import names, segment
+from agent.streams.catalog import Catalog, Leftovers, Place, Stream
+from agent.streams.hints import Hint
+from agent.streams.incarnation import Incarnation
+from agent.streams.index import IncarnationKey, Index
+from agent.streams.live import Live
+from agent.streams.member import Member
+from agent.streams.part import Part, walk
+from agent.streams.position import Identity
+from agent.streams.segment import Segment
+from agent.streams.tools import Tools
+
+_CHUNK = 1 << 20
+
+
+@dataclass(slots=True)
+class Recovery:
+    """Brings a catalogue that was just read into the state in which work can go on."""
+
+    tools: Tools
+    catalog: Catalog
+    quarantine: Directory | None
+    hints: dict[str, Hint]
+
+    def restore(self, stream: Stream) -> None:
+        """Set the stream's life from its newest segment and the hint, and what has to be released once more."""
+        hint = self.hints.get(stream.id.hex())
+        life = self._from_segments(stream, hint)
+        if hint and hint.inode and (life is None or self._newer(life, hint)):
+            life = Incarnation(
+                Identity(hint.inode, hint.birth), base=hint.base, sealed=hint.sealed, largest=hint.largest
+            )
+        stream.incarnation = life
+        if life is None:
+            return
+        if hint:
+            stream.facts.since_wall = hint.since
+        if not life.clean or life.released < life.sealed:
+            stream.pending = list(stream.mine())
+            life.clean = not stream.pending and life.clean
+
+    def _from_segments(self, stream: Stream, hint: Hint | None) -> Incarnation | None:
+        if not stream.segments:
+            return None
+        newest = stream.segments[-1]
+        life = Incarnation(newest.identity, newest.base, newest.source.end, largest=newest.source.end, clean=False)
+        same = hint is not None and hint.inode == newest.identity.inode and hint.base == life.base
+        if hint and same:
+            life.largest = max(life.largest, hint.largest)
+        # Without a word from this boot, power may have been lost, and with it the guard's last writes.
+        life.guard_may_be_gone = hint is None or not same or hint.resetting or hint.boot != self.tools.boot
+        life.guard = self._guard(stream, newest)
+        if hint and same and hint.boot == self.tools.boot != "" and not hint.resetting:
+            life.released = min(hint.released, life.sealed)
+        return life
+
+    def _guard(self, stream: Stream, newest: Segment) -> bytes:
+        """The bytes of [floor(S), S), which depend on the live file's block size."""
+        if newest.marker:
+            return b64decode(newest.guard) if newest.guard else b""
+        try:
+            with Live.open(stream.place.home, stream.leaf) as live:
+                wanted = newest.source.end - live.floor(newest.source.end)
+        except OSError:
+            return b""
+        except Exception:  # noqa: BLE001 - a refused file has no guard either; sealing says why
+            return b""
+        found = segment.tail(newest, wanted)
+        before = stream.segments[-2] if len(stream.segments) > 1 else None
+        if len(found) < wanted and before and before.base == newest.base and before.source.end == newest.source.start:
+            found = (segment.tail(before, wanted) + found)[-wanted:]
+        return found
+
+    def _newer(self, life: Incarnation, hint: Hint) -> bool:
+        """True when the hint speaks of a life that began after the newest segment."""
+        return hint.sealed == 0 and hint.base >= life.position and not hint.resetting
+
+    # -- parts
+
+    def parts(self, place: Place, left: Leftovers) -> None:
+        """Deal with every part in a place's archive."""
+        for name in left.parts:
+            fd = place.archive.open_update(name)
+            try:
+                found = list(walk(fd, os.fstat(fd).st_size))
+                self._part(place, name, found)
+            finally:
+                os.close(fd)
+
+    def _part(self, place: Place, name: str, found: list[tuple[Member, bytes]]) -> None:
+        if not found:
+            # Nothing whole was written: every byte is where it was before.
+            place.archive.remove(name)
+            self._tell("", name, "empty part removed")
+            return
+        stream = self._owner(place, name, found[0][0])
+        if stream is None:
+            self._set_aside(place, name, "no stream has this id")
+        elif self._in_segments(stream, found) or self._still_live(stream, found):
+            place.archive.remove(name)
+            self._tell(stream.name, name, "part dropped: its bytes are elsewhere")
+        elif found[0][0].position < stream.end:
+            self._set_aside(place, name, "it overlaps published segments but differs from them")
+        else:
+            self._publish(place, name, stream, [member for member, _ in found])
+
+    def _owner(self, place: Place, name: str, first: Member) -> Stream | None:
+        for stream in self.catalog.all():
+            if stream.id == first.stream_id:
+                return stream
+        hint = self.hints.get(first.stream_id.hex())
+        if hint and hint.stream.rpartition("/")[0] == place.relative:
+            return self.catalog.stream(place, hint.stream.rpartition("/")[2], hint.id)
+        for entry in place.home.entries():
+            # The state directory is gone and nothing was sealed yet: the part's name still tells the file.
+            if names.part_name(entry.name) == name and entry.is_file(follow_symlinks=False):
+                return self.catalog.stream(place, entry.name, first.stream_id.hex())
+        return None
+
+    def _in_segments(self, stream: Stream, found: list[tuple[Member, bytes]]) -> bool:
+        return all(self._sealed_as(stream, member, content) for member, content in found)
+
+    def _sealed_as(self, stream: Stream, member: Member, content: bytes) -> bool:
+        for one in stream.segments:
+            if one.extent.start <= member.position and member.position + member.length <= one.extent.end:
+                with segment.SegmentReader(one) as reader:
+                    return reader.range(member.position, member.position + member.length) == content
+        return False
+
+    def _still_live(self, stream: Stream, found: list[tuple[Member, bytes]]) -> bool:
+        try:
+            with Live.open(stream.place.home, stream.leaf) as live:
+                if not live.identity.same_file(found[0][0].identity):
+                    return False
+                return all(live.read(member.physical, member.length) == content for member, content in found)
+        except OSError:
+            return False
+
+    def _publish(self, place: Place, name: str, stream: Stream, found: list[Member]) -> None:
+        """The part may be the only copy: cut it at its last record end, give it an index and a name."""
+        part = Part.reopen(place.archive, name, found)
+        try:
+            part.trim()
+            if not part.members:
+                self._set_aside(place, name, "no whole record in it")
+                return
+            before = stream.segments[-1].extent.end if stream.segments else 0
+            first, last = part.members[0], part.members[-1]
+            index = Index(
+                stream=stream.name,
+                stream_id=stream.id.hex(),
+                incarnation=IncarnationKey(first.identity.inode, first.identity.birth),
+                physical=(first.physical, part.source_end),
+                logical=(part.start, part.end),
+                records=part.records,
+                seen=(first.seen, last.seen),
+                digest=part.digest(),
+                reason="recovered",
+                agent=__version__,
+                gap_before=max(0, part.start - before),
+                sealed_at=max(last.seen, float(stream.last_stamp[0])),
+                members=part.table(),
+            )
+            part.finish(index)
+            part.sync()
+            final = self._name(place, part, stream)
+            reach("publish.renamed")
+            place.archive.sync()
+            stream.segments.append(segment.describe(place.archive, final, index, os.fstat(part.fd)))
+            self._tell(stream.name, final, "part published", positions=[part.start, part.end])
+        finally:
+            part.close()
+
+    def _name(self, place: Place, part: Part, stream: Stream) -> str:
+        while True:
+            final = names.segment_name(stream.leaf, *stream.next_stamp(self.tools.clock.now())).format()
+            try:
+                place.archive.publish(part.name, final)
+            except FileExistsError:
+                continue
+            return final
+
+    def _set_aside(self, place: Place, name: str, why: str) -> None:
+        """Move a file into quarantine; where that is another file system, it gets another name where it is."""
+        for number in range(1000):
+            target = f"{name.lstrip('.')}.{number}"
+            try:
+                if self.quarantine is None:
+                    return
+                place.archive.move(name, self.quarantine, target)
+            except FileExistsError:
+                continue
+            except OSError:
+                with suppress(OSError):
+                    place.archive.publish(name, f".{target}.quarantined")
+            break
+        self.tools.metrics.quarantined_files.inc()
+        self.tools.audit.write("quarantine", reason=why, path=os.path.join(place.archive.path, name))
+
+    def _tell(self, stream: str, name: str, what: str, **details: object) -> None:
+        self.tools.audit.write("recover", stream=stream, reason=what, file=name, **details)

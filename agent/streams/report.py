@@ -1,0 +1,198 @@
+"""The engine's state as the values that status, pages and metrics show."""
+
+from __future__ import annotations
+
+import os
+
+from agent import __version__
+from agent.components import Component
+from agent.config import Config
+from agent.control import DirectoryStatus, NextRotation, Status, StreamState, StreamStatus, WatcherStatus
+from agent.kit.clock import Clock
+from agent.kit.disk import Directory
+from agent.kit.errors import printable
+from agent.metrics import Metrics
+from agent.streams import names, plan
+from agent.streams.catalog import Stream
+from agent.streams.engine import Engine
+
+
+def directory(engine: Engine) -> DirectoryStatus:
+    """The watched directory against its limits; counts allocated bytes, each file once."""
+    parts = sum(_parts(place.archive) for place in engine.catalog.places.values())
+    live = sum(stream.facts.allocated for stream in engine.catalog.streams.values() if stream.facts.there)
+    segments = sum(one.allocated for stream in engine.catalog.all() for one in stream.segments)
+    quarantine = _files(engine.quarantine)
+    state = _files(engine.state)
+    total = live + parts + segments + quarantine + state
+    root = engine.catalog.places[""]
+    info = os.fstatvfs(root.home.fd)
+    limit = engine.config.files.critical_total
+    critical = limit is not None and total > limit
+    return DirectoryStatus(
+        path=printable(root.home.path),
+        live_bytes=live,
+        part_bytes=parts,
+        segment_bytes=segments,
+        quarantine_bytes=quarantine,
+        state_bytes=state,
+        total_bytes=total,
+        max_total=_plain(engine.config.retention.max_total),
+        critical_total=_plain(limit),
+        free_bytes=info.f_bavail * info.f_frsize,
+        capacity_bytes=info.f_blocks * info.f_frsize,
+        filesystem=root.filesystem,
+        critical=critical,
+        problems=_problems(engine, total, critical),
+    )
+
+
+def _problems(engine: Engine, total: int, critical: bool) -> list[str]:
+    found: list[str] = []
+    if critical:
+        found.append(
+            f"{total} bytes are used, more than files.critical_total ({engine.config.files.critical_total}): "
+            "what is left is live or not allowed to be deleted; lower the limits in [rotation] or free space"
+        )
+    found.extend(f"{printable(name)}: {why}" for name, why in list(engine.survey.refused.items())[:20])
+    return found
+
+
+def stream(engine: Engine, one: Stream, now: float, wall: float) -> StreamStatus:
+    """One stream's line."""
+    life, facts = one.incarnation, one.facts
+    kept = [segment for segment in one.segments if not segment.marker]
+    plain = sum(segment.extent.length for segment in kept)
+    packed = sum(segment.size for segment in kept)
+    verdict = plan.due(plan.Growth(one.live_bytes, facts.rate, facts.since, facts.scheduled), one.rotation, now, wall)
+    state, why = _state(one)
+    return StreamStatus(
+        name=printable(one.name),
+        id=one.id.hex(),
+        state=state,
+        method="refused" if state == "refused" else "in-place",
+        why=why,
+        live_bytes=one.live_bytes,
+        allocated_bytes=facts.allocated if facts.there else 0,
+        apparent_size=facts.size if facts.there else 0,
+        growth_per_minute=max(0.0, facts.rate * 60) if now - facts.grew < 60 else 0.0,
+        position=life.base + max(life.sealed, facts.size) if life and facts.there else one.end + one.live_bytes,
+        sealed=one.end,
+        first=one.first,
+        next_rotation=NextRotation(
+            reason=verdict.reason or verdict.kind,
+            at=None if verdict.at is None else wall + max(0.0, verdict.at - now),
+        ),
+        segments=len(kept),
+        segment_bytes=sum(segment.allocated for segment in one.segments),
+        oldest=min((segment.sealed_at for segment in kept), default=None),
+        ratio=plain / packed if packed else None,
+        seals=one.seals,
+        lost_bytes=one.lost,
+        pending_release=sum(segment.source.length for segment in one.pending),
+        flags=_flags(engine, one, verdict),
+    )
+
+
+def _state(one: Stream) -> tuple[StreamState, str]:
+    if one.refused:
+        return "refused", printable(str(one.refused))
+    if one.failure:
+        return "failing", one.failure
+    if not one.facts.there:
+        return "gone", "the live file is gone; its segments stay until retention deletes them"
+    return "ok", f"{one.place.filesystem} gives sealed bytes back while the writer keeps the file open"
+
+
+def _flags(engine: Engine, one: Stream, verdict: plan.Due) -> list[str]:
+    flags: list[str] = []
+    warn = engine.config.files.warn_size
+    if warn is not None and one.live_bytes > warn:
+        flags.append("warn_size")
+    if verdict.reason and one.fruitless > 1:
+        flags.append("overdue")
+    if one.departed:
+        flags.append("renamed")
+    return flags
+
+
+def status(
+    engine: Engine,
+    clock: Clock,
+    *,
+    running: bool,
+    started: float,
+    ready: bool,
+    config_path: str,
+    watcher: WatcherStatus,
+    components: list[Component],
+    usage: DirectoryStatus | None = None,
+) -> Status:
+    """Everything, as one value."""
+    now, wall = clock.monotonic(), clock.now()
+    streams = [stream(engine, one, now, wall) for _, one in sorted(engine.catalog.streams.items())]
+    return Status(
+        version=__version__,
+        pid=os.getpid() if running else 0,
+        running=running,
+        started=started,
+        now=wall,
+        ready=ready,
+        config_path=config_path,
+        service_name=engine.config.agent.service_name,
+        environment=engine.config.agent.environment,
+        watcher=watcher,
+        directory=usage or directory(engine),
+        streams=streams,
+        components=components,
+        lost_bytes=sum(one.lost for one in engine.catalog.all()),
+        audit_unwritten=engine.audit.unwritten,
+    )
+
+
+def _plain(size: int | None) -> int | None:
+    """A configured size as the plain number that messages carry."""
+    return None if size is None else int(size)
+
+
+def offline(config: Config, clock: Clock) -> Status:
+    """What the files alone say, while no agent runs or beside one that cannot be asked; changes nothing.
+
+    Raises FileNotFoundError when there is no such directory.
+    """
+    engine = Engine(config, clock, Metrics(), lambda: None)
+    engine.peek()
+    try:
+        engine.look("", None)
+        return status(
+            engine,
+            clock,
+            running=False,
+            started=0.0,
+            ready=False,
+            config_path="",
+            watcher=WatcherStatus(mode="stopped"),
+            components=[],
+        )
+    finally:
+        engine.close()
+
+
+def _parts(archive: Directory) -> int:
+    return sum(
+        entry.stat(follow_symlinks=False).st_blocks * 512 for entry in archive.entries() if names.is_part(entry.name)
+    )
+
+
+def _files(place: Directory | None) -> int:
+    """Allocated bytes of the plain files in a directory."""
+    if place is None:
+        return 0
+    total = 0
+    for entry in place.entries():
+        try:
+            if entry.is_file(follow_symlinks=False):
+                total += entry.stat(follow_symlinks=False).st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return total

@@ -1,0 +1,112 @@
+"""Carrying out a retention plan, one segment at a time, each one audited.
+
+A stream's newest segment is replaced by a marker that is durable before the segment goes, so positions never start
+again. Before a segment goes whose release may not be on the medium yet, the live file is synced once (attack C2).
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+
+from agent import __version__
+from agent.kit import disk
+from agent.kit.steps import reach
+from agent.streams import names, segment
+from agent.streams.catalog import Stream
+from agent.streams.index import IncarnationKey, Index
+from agent.streams.part import Part
+from agent.streams.plan import Retire
+from agent.streams.recognise import open_live
+from agent.streams.segment import Segment
+from agent.streams.tools import Tools
+
+
+class Retainer:
+    """Deletes segments; one thread uses it."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def carry_out(self, stream: Stream, item: Retire) -> int:
+        """Delete one segment; the bytes of disk it took. Raises OSError, the segment is there still then."""
+        found = next((one for one in stream.segments if one.name == item.segment.name), None)
+        if found is None:
+            return 0
+        self._sync_live(stream, found)
+        reach("retain.synced")
+        if item.mark and stream.segments[-1] is found:
+            stream.segments.append(self._mark(stream, found))
+            reach("retain.marked")
+        found.directory.remove(found.name)
+        reach("retain.removed")
+        stream.segments.remove(found)
+        self._tell(stream, found, item)
+        return found.allocated
+
+    def _tell(self, stream: Stream, found: Segment, item: Retire) -> None:
+        self._tools.metrics.retired_bytes.labels(item.reason).inc(found.allocated)
+        self._tools.metrics.retired_segments.labels(item.reason).inc()
+        self._tools.audit.write(
+            "retire",
+            stream=stream.name,
+            reason=item.reason,
+            segment=found.name,
+            positions=[found.extent.start, found.extent.end],
+            bytes=found.extent.length,
+            allocated=found.allocated,
+        )
+
+    def _sync_live(self, stream: Stream, found: Segment) -> None:
+        """Make the holes durable that took this segment's bytes out of the live file."""
+        life = stream.incarnation
+        if life is None or found.marker or not found.identity.same_file(life.identity) or found.base != life.base:
+            return
+        if found.source.end <= stream.synced:
+            return
+        try:
+            with open_live(stream) as live:
+                disk.sync_file(live.fd)
+                if live.identity.same_file(life.identity):
+                    stream.synced = life.released
+        except FileNotFoundError:
+            return
+
+    def _mark(self, stream: Stream, last: Segment) -> Segment:
+        """Publish an empty segment that keeps the position, the life and the guard of the one that goes."""
+        life = stream.incarnation
+        current = life is not None and life.base == last.base and life.sealed == last.source.end
+        now = max(self._tools.clock.now(), float(stream.last_stamp[0]))
+        index = Index(
+            stream=stream.name,
+            stream_id=stream.id.hex(),
+            incarnation=IncarnationKey(last.identity.inode, last.identity.birth),
+            physical=(last.source.end, last.source.end),
+            logical=(last.extent.end, last.extent.end),
+            records=0,
+            seen=(now, now),
+            digest="",
+            reason="marker",
+            agent=__version__,
+            marker=True,
+            sealed_at=round(now, 3),
+            guard=b64encode(life.guard).decode("ascii") if life and current else last.guard,
+        )
+        part = Part.create(last.directory, names.part_name(stream.leaf), stream.id, last.identity)
+        try:
+            part.finish(index)
+            part.sync()
+            while True:
+                name = names.segment_name(stream.leaf, *stream.next_stamp(self._tools.clock.now())).format()
+                try:
+                    last.directory.publish(part.name, name)
+                    break
+                except FileExistsError:
+                    continue
+        except OSError:
+            part.discard()
+            raise
+        info = os.fstat(part.fd)
+        part.close()
+        last.directory.sync()
+        return segment.describe(last.directory, name, index, info)

@@ -1,0 +1,176 @@
+"""Looking at directories: which files are streams, how they grew, what is refused and why.
+
+A look lists and stats, nothing more; files are opened when they are due. It never follows a symlink.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from agent.config import Files
+from agent.kit.errors import RefusedError, printable
+from agent.kit.schedule import next_run
+from agent.streams import names
+from agent.streams.catalog import Catalog, Facts, Place, Stream
+from agent.streams.live import refusal
+from agent.streams.tools import Tools
+
+_SMOOTH = 0.5
+
+
+@dataclass(slots=True)
+class Looked:
+    """What a look found: streams whose writer did something, and those that are not what they were."""
+
+    grew: set[str] = field(default_factory=set)
+    suspects: list[Stream] = field(default_factory=list)
+    """Another file stands at the path, or none, or it is shorter: `recognise` has to see it."""
+    touched: list[Stream] = field(default_factory=list)
+    """Streams whose facts changed."""
+    directories: list[str] = field(default_factory=list)
+
+
+class Survey:
+    """Looks at places and keeps the streams' facts."""
+
+    def __init__(self, tools: Tools, catalog: Catalog, files: Files) -> None:
+        self._tools = tools
+        self._catalog = catalog
+        self.files = files
+        self.refused: dict[str, RefusedError] = {}
+        """Matching entries that are no regular file, by stream name."""
+
+    def relevant(self, path: str) -> bool:
+        """True when the entry at `path`, below the watched directory, can be a stream."""
+        leaf = path.rpartition("/")[2]
+        return self.files.selects(path) and not names.is_part(leaf) and not _own_segment(leaf)
+
+    def list(self, place: Place) -> Looked:
+        """Look at everything in a place."""
+        looked = Looked()
+        seen: set[str] = set()
+        for entry in place.home.entries():
+            name = place.stream_name(entry.name)
+            if name in self._catalog.streams or self.relevant(name):
+                if entry.is_dir(follow_symlinks=False):
+                    continue
+                seen.add(name)
+                try:
+                    self._see(place, entry.name, name, entry.stat(follow_symlinks=False), looked)
+                except FileNotFoundError:
+                    seen.discard(name)
+            if entry.is_dir(follow_symlinks=False):
+                looked.directories.append(entry.name)
+        for stream in self._catalog.streams.values():
+            if stream.place is place and stream.name not in seen and stream.facts.there:
+                self._vanished(stream, looked)
+        self.refused = {name: why for name, why in self.refused.items() if name in seen or not _in_place(name, place)}
+        return looked
+
+    def names(self, place: Place, leaves: Iterable[str]) -> Looked:
+        """Look at these files."""
+        looked = Looked()
+        for leaf in leaves:
+            name = place.stream_name(leaf)
+            if name not in self._catalog.streams and not self.relevant(name):
+                continue
+            try:
+                info = place.home.stat(leaf)
+            except FileNotFoundError:
+                found = self._catalog.streams.get(name)
+                if found and found.facts.there:
+                    self._vanished(found, looked)
+                self.refused.pop(name, None)
+                continue
+            if not stat.S_ISDIR(info.st_mode):
+                self._see(place, leaf, name, info, looked)
+        return looked
+
+    def _see(self, place: Place, leaf: str, name: str, info: os.stat_result, looked: Looked) -> None:
+        self._tools.metrics.looks.inc()
+        reason = _not_regular(info)
+        if reason:
+            self._refuse(place, leaf, name, reason)
+            return
+        self.refused.pop(name, None)
+        stream = self._catalog.streams.get(name)
+        if stream is None:
+            stream = self._catalog.stream(place, leaf)
+            self._tools.audit.write("stream", stream=name, id=stream.id.hex(), size=info.st_size)
+            self._tools.remember(stream)
+        self._update(stream, info, looked)
+
+    def _update(self, stream: Stream, info: os.stat_result, looked: Looked) -> None:
+        facts, life = stream.facts, stream.incarnation
+        now = self._tools.clock.monotonic()
+        new = not facts.there
+        grown = info.st_size - (facts.size if facts.there else (life.largest if life else 0))
+        changed = new or info.st_size != facts.size
+        suspect = life is not None and (info.st_ino != life.identity.inode or info.st_size < life.largest)
+        if grown > 0:
+            self._tools.metrics.appended_bytes.inc(grown)
+        if changed:
+            _smooth(facts, grown, now)
+            facts.grew = now
+            facts.changed = info.st_mtime
+            looked.touched.append(stream)
+            if not new or facts.looked:
+                looked.grew.add(stream.leaf)
+        facts.there, facts.size, facts.allocated, facts.looked = True, info.st_size, info.st_blocks * 512, now
+        if suspect:
+            looked.suspects.append(stream)
+            return
+        if life is not None:
+            life.largest = max(life.largest, info.st_size)
+        self._note_since(stream, info, now)
+        if changed and stream.refused and stream.refused.reason not in ("permission", "filesystem"):
+            stream.refused = None
+
+    def _note_since(self, stream: Stream, info: os.stat_result, now: float) -> None:
+        """When the oldest unsealed byte was noticed; for a file that was there before us, its last change."""
+        facts = stream.facts
+        if stream.live_bytes <= 0:
+            facts.since, facts.since_wall = None, 0.0
+        elif facts.since is None:
+            wall = self._tools.clock.now()
+            if not facts.since_wall:
+                facts.since_wall = min(wall, info.st_mtime)
+            facts.since = now - max(0.0, wall - facts.since_wall)
+            if stream.rotation.schedule and facts.scheduled is None:
+                facts.scheduled = next_run(stream.rotation.schedule, wall)
+
+    def _vanished(self, stream: Stream, looked: Looked) -> None:
+        stream.facts.there = False
+        looked.suspects.append(stream)
+
+    def _refuse(self, place: Place, leaf: str, name: str, reason: str) -> None:
+        if name not in self.refused or self.refused[name].reason != reason:
+            self.refused[name] = refusal(reason, os.path.join(place.home.path, leaf))
+            self._tools.audit.write("refuse", stream=name, reason=reason, why=printable(str(self.refused[name])))
+
+
+def _smooth(facts: Facts, grown: int, now: float) -> None:
+    """Follow the growth; a look after a long pause counts with its whole time."""
+    elapsed = now - facts.looked if facts.looked else 0.0
+    if elapsed > 0 and grown >= 0:
+        rate = grown / elapsed
+        facts.rate = rate if facts.rate == 0 else facts.rate + _SMOOTH * (rate - facts.rate)
+
+
+def _not_regular(info: os.stat_result) -> str | None:
+    if stat.S_ISLNK(info.st_mode):
+        return "symlink"
+    if not stat.S_ISREG(info.st_mode):
+        return "special"
+    return "hardlink" if info.st_nlink > 1 else None
+
+
+def _own_segment(leaf: str) -> bool:
+    return leaf.endswith(".gz") and names.parse(leaf) is not None
+
+
+def _in_place(name: str, place: Place) -> bool:
+    return name.rpartition("/")[0] == place.relative
