@@ -1,0 +1,147 @@
+"""Lines as envelopes of telemetry: what is in one, may it travel, and how many of them become one request.
+
+Invariants: a line that `check` passes is read by every OTLP receiver, so one line cannot spoil the request it is joined
+into; a canonical line (see `canonical`) travels as the same bytes, another one spelled anew, integers exact and unknown
+keys kept; what is no OTLP is never passed, and neither is a line that looks empty only because OTLP does not know its
+keys. `join` and `split` cut at the exact bounds of the signals' arrays, found by a JSON parser, and keep every item.
+
+Top-level keys other than the three signals' belong to no signal: every receiver ignores them, and `join` and `split`
+drop them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from agent.kit.errors import AgentError
+from agent.otlp import records
+from agent.otlp.canonical import Canonical, Reason, RefusedError
+from agent.otlp.survey import Signal, Survey
+
+__all__ = ["MAX_REQUEST", "Bad", "Checked", "Reason", "Signal", "TooLongError", "check", "halve", "join", "split"]
+
+MAX_REQUEST = 64 * 1024 * 1024
+"""Bytes of a request before compression (opentelemetry-proto 1.11, docs/specification.md, "OTLP/HTTP Request")."""
+
+_KEYS: dict[str, str] = {
+    Signal.TRACES: "resourceSpans",
+    Signal.LOGS: "resourceLogs",
+    Signal.METRICS: "resourceMetrics",
+}
+
+
+class Checked(NamedTuple):
+    """A line that may travel."""
+
+    line: bytes
+    """The same bytes where `canonical`, else spelled anew with its line's end."""
+    items: Mapping[Signal, int]
+    """Spans, log records and data points, by signal; only signals that have some. None at all: the line is empty."""
+    canonical: bool
+
+
+class Bad(NamedTuple):
+    """A line that must not travel: a dead letter."""
+
+    reason: Reason
+    detail: str
+    """Where and why, for an operator; tells no attribute's value."""
+
+
+class TooLongError(AgentError):
+    """A request over its limit, which must not be sent."""
+
+
+def check(line: bytes) -> Checked | Bad:
+    """Look at every known field of a line (one JSON document, with its line's end or without); never raises.
+
+    A blank line, `{}` and envelopes without items are empty, neither bad nor to be sent.
+    """
+    try:
+        if not line.isascii():
+            line.decode()  # the JSON decoder does not look into what it skips
+        found = Survey(records.decode(line))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _check_slowly(line)
+    if found.items and found.sound():
+        return Checked(line, found.items, True)
+    return _check_slowly(line)
+
+
+def join(lines: Iterable[bytes], signal: str, limit: int = MAX_REQUEST) -> bytes:
+    """One export request with the resources of all `lines`, which `check` has passed, in order.
+
+    What the lines hold of other signals is left out: `split` first. The request is at most 22 bytes longer than all
+    lines together. TooLongError when it is longer than `limit` bytes, KeyError when `signal` is none.
+    """
+    key = _KEYS[signal]
+    parts = [part for line in lines if (part := _array(line, key)[1:-1]) and not part.isspace()] or [b""]
+    parts[0] = b'{"%b":[%b' % (key.encode(), parts[0])
+    parts[-1] += b"]}"
+    body = b",".join(parts)
+    if len(body) > limit:
+        hint = "make batches smaller"
+        raise TooLongError(f"a request of {len(body)} bytes is over the limit of {limit}", hint=hint)
+    return body
+
+
+def split(checked: Checked) -> dict[Signal, bytes]:
+    """One line for each signal that has items in it; a line of one signal is itself."""
+    if len(checked.items) < 2:
+        return dict.fromkeys(checked.items, checked.line)
+    keys = {signal: _KEYS[signal] for signal in checked.items}
+    return {signal: b'{"%b":%b}\n' % (key.encode(), _array(checked.line, key)) for signal, key in keys.items()}
+
+
+def halve(lines: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Two or more lines as two groups, in order, neither empty, about the same in bytes: for a request too big.
+
+    ValueError for fewer than two: a line is never divided, so a single one that is too big is a dead letter.
+    """
+    if len(lines) < 2:
+        raise ValueError("a single line is not divided")
+    half = sum(map(len, lines)) / 2
+    length = len(lines[0])
+    index = 1
+    while index < len(lines) - 1 and length + len(lines[index]) <= half:
+        length += len(lines[index])
+        index += 1
+    return lines[:index], lines[index:]
+
+
+_arrays = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _array(line: bytes, key: str) -> bytes:
+    """The array at `key`, brackets included, exactly as it stands in the line; nothing if there is none."""
+    return bytes(_arrays(line).get(key, b""))
+
+
+def _check_slowly(line: bytes) -> Checked | Bad:
+    """The exact answer, also for what is empty, bad, or legal but not canonical."""
+    if not line or line.isspace():
+        return Checked(line, {}, True)
+    try:
+        line.decode()
+        document = records.document(line)
+        if not isinstance(document, dict):
+            return Bad(Reason.OTLP, "the line is no JSON object")
+        found = Canonical(document)
+    except UnicodeDecodeError as error:
+        return Bad(Reason.ENCODING, f"byte {error.start}: no UTF-8")
+    except msgspec.DecodeError as error:
+        return Bad(Reason.JSON, str(error))
+    except RefusedError as error:
+        return Bad(error.reason, f"{error.where}: {error.what}")
+    except ArithmeticError:
+        return Bad(Reason.NUMBER, "a number's exponent is out of all range")
+    except RecursionError:
+        return Bad(Reason.STRUCTURE, "nested too deeply")
+    travels = records.encode(document) if found.changed else line
+    items = Survey(records.decode(travels)).items
+    if not items and found.unknown:
+        return Bad(Reason.OTLP, "no span, log record or data point is in it, but keys that OTLP does not know")
+    return Checked(travels, items, not found.changed)

@@ -1,0 +1,112 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.otlp import records
+
+EXAMPLES = Path(__file__).parents[2] / "data" / "otlp"
+
+
+def test_spans_come_with_their_resource_and_scope() -> None:
+    """The protocol's own example, field by field."""
+    ((resource, scope, span),) = records.decode((EXAMPLES / "trace.json").read_bytes()).spans()
+
+    assert records.attributes(resource.attributes) == {"service.name": "my.service"}
+    assert (scope.name, scope.version) == ("my.library", "1.0.0")
+    assert (span.trace_id, span.span_id) == ("5B8EFFF798038103D269B633813FC60C", "EEE19B7EC3C1B174")
+    assert span.parent_span_id == "EEE19B7EC3C1B173"
+    assert span.kind == 2
+    assert int(span.end_time_unix_nano) - int(span.start_time_unix_nano) == 1_000_000_000
+    assert records.attributes(span.attributes) == {"my.span.attr": "some value"}
+
+
+def test_log_records_have_all_kinds_of_values() -> None:
+    """The protocol's own example has one attribute of each kind."""
+    ((_, _, record),) = records.decode((EXAMPLES / "logs.json").read_bytes()).log_records()
+
+    assert record.body.plain() == "Example log record"
+    assert records.attributes(record.attributes) == {
+        "string.attribute": "some string",
+        "boolean.attribute": True,
+        "int.attribute": 10,
+        "double.attribute": 637.704,
+        "array.attribute": ["many", "values"],
+        "map.attribute": {"some.map.key": "some value"},
+    }
+
+
+def test_metrics_have_all_kinds_of_data() -> None:
+    """The protocol's own example has four of the five."""
+    found = {metric.name: metric for _, _, metric in records.decode((EXAMPLES / "metrics.json").read_bytes()).metrics()}
+    total, powers = found["my.counter"].sum, found["my.exponential.histogram"].exponential_histogram
+
+    assert list(found) == ["my.counter", "my.gauge", "my.histogram", "my.exponential.histogram"]
+    assert isinstance(total, records.Sum)
+    assert total.is_monotonic
+    assert total.data_points[0].as_double == 5
+    assert isinstance(powers, records.ExponentialHistogram)
+    assert powers.data_points[0].positive == records.Buckets(offset=1, bucket_counts=["0", "2"])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"intValue": "9007199254740993"}, 9007199254740993),
+        ({"doubleValue": "Infinity"}, math.inf),
+        ({"doubleValue": 2}, 2.0),
+        ({"boolValue": False}, False),
+        ({"stringValue": ""}, ""),
+        ({"bytesValue": "YQ=="}, b"a"),
+        ({"arrayValue": {}}, []),
+        ({"kvlistValue": {"values": [{"key": "a", "value": {"intValue": "1"}}, {"key": "b"}]}}, {"a": 1, "b": None}),
+        ({}, None),
+    ],
+)
+def test_values_become_pythons(value: dict[str, Any], expected: object) -> None:
+    """Exact, false ones and empty ones included."""
+    found = msgspec.json.decode(json.dumps(value), type=records.AnyValue).plain()
+
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def test_absent_parts_have_defaults() -> None:
+    """A resource, scope or status that is left out is an empty one."""
+    line = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{}]}]}]}'
+    ((resource, scope, span),) = records.decode(line).spans()
+
+    assert (resource, scope) == (records.Resource(), records.Scope())
+    assert (span.status.code, span.start_time_unix_nano, span.trace_id) == (0, "0", "")
+
+
+@pytest.mark.parametrize("number", [-(2**63), -1, 0, 9, 10, 2**63 - 1])
+def test_all_64_bit_integers_are_read(number: int) -> None:
+    """The pattern of signed integers has exact bounds."""
+    found = msgspec.json.decode(f'{{"intValue":"{number}"}}', type=records.AnyValue)
+
+    assert found.plain() == number
+
+
+@given(st.integers(-(2**64), 2**64))
+def test_the_pattern_of_signed_integers_is_exact(number: int) -> None:
+    """It passes what fits into 64 bits and nothing else."""
+    try:
+        msgspec.json.decode(f'"{number}"', type=records.Signed)
+        passed = True
+    except msgspec.ValidationError:
+        passed = False
+
+    assert passed == (-(2**63) <= number < 2**63)
+
+
+def test_documents_keep_all_digits_and_unknown_keys() -> None:
+    """Reading and writing loses nothing that JSON tells; only white space and the spelling of numbers may change."""
+    line = b'{"a":[1.50000000000000000000001,12345678901234567890123,null],"\xc3\xa9":{"z":-0.0,"y":"\\u0001"}}\n'
+
+    assert records.encode(records.document(line)) == line
