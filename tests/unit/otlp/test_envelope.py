@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.otlp import envelope
@@ -207,6 +207,7 @@ def test_case_18_halving_isolates_the_record_that_is_too_big() -> None:
     assert requests < 10
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=2, max_size=30))
 def test_halves_are_balanced_and_keep_all(lengths: list[int]) -> None:
     """In order, none empty, and no better than one line off the middle."""
@@ -425,6 +426,7 @@ KEYS = {Signal.TRACES: "resourceSpans", Signal.LOGS: "resourceLogs", Signal.METR
 MAKERS = {Signal.TRACES: "trace_line", Signal.LOGS: "log_line", Signal.METRICS: "metric_line"}
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from(list(Signal)), unique=True), max_size=12),
     st.sampled_from([(",", ":"), (", ", ": "), (" , ", " :\t")]),
@@ -469,6 +471,7 @@ severityNumber body droppedAttributesCount gauge sum histogram dataPoints other"
 ITEM = st.dictionaries(st.sampled_from(FIELDS.split()), JSON, max_size=3)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["spans", "logRecords", "metrics"]), ITEM)
 def test_the_fast_test_says_nothing_that_the_exact_one_does_not(key: str, item: dict[str, Any]) -> None:
     """Whatever is in an item: both give the same answer, and what they pass is canonical when looked at again."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.otlp import records
@@ -93,6 +93,7 @@ def test_all_64_bit_integers_are_read(number: int) -> None:
     assert found.plain() == number
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**64), 2**64))
 def test_the_pattern_of_signed_integers_is_exact(number: int) -> None:
     """It passes what fits into 64 bits and nothing else."""
