@@ -141,7 +141,7 @@ def run(
 
     Truth files go to `place`, which must be another directory.
     """
-    given = {**KEEP_ALL, "rotation.max_size": f"{max_size}B", **(settings or {})}
+    given = {**KEEP_ALL, "rotation.max_size": f"{max_size}B", "agent.log_level": "warning", **(settings or {})}
     with Program(command, directory, given) as program:
         if command == AGENT:
             program.wait_ready()

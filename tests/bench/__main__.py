@@ -1,0 +1,57 @@
+"""`python -m tests.bench [cost|latency|hot|idle|crowd|restart|loss|all]`: the bars, as ratios taken in one run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench import cost, crowd, hot, idle, latency, loss
+from tests.bench.options import Options
+from tests.bench.report import Row, markdown
+
+BENCHES: dict[str, Callable[[Options], list[Row]]] = {
+    "cost": cost.measure,
+    "latency": latency.measure,
+    "hot": hot.measure,
+    "idle": idle.measure,
+    "crowd": crowd.measure,
+    "restart": crowd.measure_restart,
+    "loss": loss.measure,
+}
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
+    parser.add_argument("bench", nargs="*", choices=[*BENCHES, "all"], default=["all"], metavar="BENCH")
+    parser.add_argument("--place", type=Path, help="an existing directory to work in (default: the temporary one)")
+    parser.add_argument("--size", type=float, default=1.0, help="GB to seal in `cost`")
+    parser.add_argument("--seconds", type=float, default=10, help="of each measurement beside a writer")
+    parser.add_argument("--idle-seconds", type=float, default=60)
+    parser.add_argument("--runs", type=int, default=3, help="alternating runs, starts")
+    parser.add_argument("--files", type=int, default=10_000, help="in `crowd`; segments in `restart`")
+    return parser.parse_args(given)
+
+
+def main() -> int:
+    """Measure what was asked for and print the table; 1 when a bar is missed."""
+    given = arguments()
+    names = list(BENCHES) if "all" in given.bench else given.bench
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=given.place) as place:
+        options = Options(
+            Path(place), int(given.size * 1e9), given.seconds, given.idle_seconds, given.runs, given.files
+        )
+        for name in names:
+            sys.stderr.write(f"{name} ..." + os.linesep)
+            rows += BENCHES[name](options)
+    sys.stdout.write(markdown(rows) + os.linesep)
+    return 1 if any(row.met is False for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
