@@ -1,0 +1,83 @@
+"""The requests that change something: served on the local socket alone, executed by Control in a worker thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, cast
+
+import anyio.to_thread
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent.control import Control
+from agent.kit.errors import AgentError, ConfigError, LockedError, RefusedError, StoppingError
+from agent.web.messages import Cleanup, Failure, Reload, Rotate
+from agent.web.views import to_json
+
+_BODY_LIMIT = 4 << 20
+"""Bytes of a request body: the names of some ten thousand streams."""
+
+
+class BadRequestError(AgentError):
+    """A body that is no JSON, or not the JSON of this request."""
+
+
+_STATUS: tuple[tuple[type[AgentError], int], ...] = (
+    (BadRequestError, 400),
+    (ConfigError, 422),
+    (LockedError, 409),
+    (RefusedError, 409),
+    (StoppingError, 503),
+    (AgentError, 500),
+)
+
+Message = TypeVar("Message", Rotate, Cleanup, Reload)
+Answer = TypeVar("Answer")
+
+
+class Commands:
+    """The handlers of POST requests."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    async def rotate(self, request: Request) -> Response:
+        """Seal now."""
+        wanted = await _body(request, Rotate)
+        return to_json(await _call(partial(self._control.rotate, wanted.streams, timeout=wanted.timeout)))
+
+    async def cleanup(self, request: Request) -> Response:
+        """Do, or show, everything that is due."""
+        wanted = await _body(request, Cleanup)
+        return to_json(await _call(partial(self._control.cleanup, dry_run=wanted.dry_run, timeout=wanted.timeout)))
+
+    async def reload(self, request: Request) -> Response:
+        """Read the configuration again; a rejected one is an answer with `ok` false, not an error."""
+        wanted = await _body(request, Reload)
+        return to_json(await _call(partial(self._control.reload, timeout=wanted.timeout)))
+
+
+async def _call(request: Callable[[], Answer]) -> Answer:
+    # Abandoned when the server stops: an answer that nobody waits for must not hold the process.
+    return await anyio.to_thread.run_sync(request, abandon_on_cancel=True)
+
+
+async def _body(request: Request, kind: type[Message]) -> Message:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > _BODY_LIMIT:
+            raise BadRequestError(f"the request body is longer than {_BODY_LIMIT} bytes")
+    try:
+        return msgspec.json.decode(bytes(content) or b"{}", type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequestError(f"the request body is not understood: {error}") from error
+
+
+async def on_error(_: Request, error: Exception) -> Response:
+    """Answer an AgentError by its parts, with a status that tells whose turn it is."""
+    failure = cast("AgentError", error)  # the only type this handler is registered for
+    code = next(code for kind, code in _STATUS if isinstance(failure, kind))
+    return to_json(Failure(failure.what, failure.path, failure.position, failure.hint), code)

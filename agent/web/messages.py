@@ -1,0 +1,78 @@
+"""What crosses HTTP beside the values of `agent.control`: bodies of requests, answers of probes, errors.
+
+Invariants: this module imports no web framework, so a command can share the shapes at no cost; a request's empty body
+means its defaults, an unknown key is an error. Times and sizes are in the units of `agent.control`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from agent.components import Component
+
+SOCKET = "agent.sock"
+"""Name of the local socket in the state directory."""
+
+Timeout = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+
+
+class Rotate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /rotate, answered by a list of `control.Rotated`."""
+
+    streams: list[str] = []
+    """Names as status prints them; empty for all."""
+    timeout: Timeout = 60.0
+
+
+class Cleanup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /cleanup, answered by a list of `control.PlanItem`."""
+
+    dry_run: bool = False
+    timeout: Timeout = 300.0
+
+
+class Reload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /reload, answered by `control.Reloaded`."""
+
+    timeout: Timeout = 30.0
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Body of every 4xx and 5xx answer in JSON: an AgentError's four parts."""
+
+    what: str
+    path: str = ""
+    position: int | None = None
+    hint: str = ""
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """What a probe found; `reasons` is empty when `ok`."""
+
+    ok: bool
+    reasons: list[str]
+    heartbeat_age: float
+    """Seconds since the main loop last showed that it lives."""
+
+
+class Service(msgspec.Struct, frozen=True):
+    """Whose agent this is."""
+
+    name: str
+    version: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Answer of /health."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    healthy: bool
+    """True for `healthy` alone."""
+    initialized: bool
+    """True once the first sweep was done."""
+    issues: list[str]
+    """A sentence each: what is wrong and, where known, what to do."""
+    service: Service
+    components: list[Component]

@@ -1,0 +1,116 @@
+"""The truth about the agent in one word: live, ready, started, healthy.
+
+Invariants: `live` looks at the main loop's heartbeat and nothing else, so nothing downstream and no full disk ever
+restarts the agent; `ready` and `started` look at the agent's own start; only `health` judges the work. Nothing here
+waits: the web thread can answer while the main loop hangs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agent.components import Component, Components
+from agent.control import Control, Status
+from agent.kit.clock import Clock
+from agent.web.messages import Health, Probe, Service
+
+_NAMED_STREAMS = 10
+"""Streams in trouble that health names; the others are counted."""
+
+
+class Probes:
+    """Answers for /livez, /readyz, /startupz and /health.
+
+    `heartbeat` is the monotonic time at which the main loop last came round; `ready` says whether the first sweep is
+    done. Beyond `deadline` seconds without a heartbeat the main loop counts as stuck.
+    """
+
+    def __init__(
+        self, components: Components, clock: Clock, *, heartbeat: Callable[[], float], ready: Callable[[], bool],
+        deadline: float,
+    ) -> None:  # fmt: skip
+        self._components = components
+        self._clock = clock
+        self._heartbeat = heartbeat
+        self._ready = ready
+        self._deadline = deadline
+        self._started = False
+
+    def live(self) -> Probe:
+        """Failed once the main loop has been silent for longer than the deadline."""
+        return self._probe(self._stuck())
+
+    def ready(self) -> Probe:
+        """Failed while the agent cannot do its work yet, or no longer."""
+        if self._ready():
+            return self._probe([])
+        return self._probe(["the first sweep is not done", *_unsound(self._components.all())])
+
+    def started(self) -> Probe:
+        """As `ready`, but once it succeeded it stays so: what happens later is not a matter of starting."""
+        probe = self.ready()
+        self._started = self._started or probe.ok
+        return self._probe([]) if self._started else probe
+
+    def health(self, control: Control, service_version: str) -> Health:
+        """The verdict over the whole agent. Raises AgentError when there is no snapshot."""
+        status = control.status()
+        components = self._components.all()
+        initialized = self._ready()
+        stuck = self._stuck()
+        issues = [
+            *stuck,
+            *([] if initialized else ["not initialized: the first sweep is not done"]),
+            *_unsound(components),
+            *(f"directory {status.directory.path}: {problem}" for problem in _directory(status)),
+            *_streams(status),
+        ]
+        failed = any(part.state == "failed" for part in components)
+        fatal = bool(stuck) or failed or status.directory.critical
+        return Health(
+            status="unhealthy" if fatal else "degraded" if issues else "healthy",
+            healthy=not issues,
+            initialized=initialized,
+            issues=issues,
+            service=Service(status.service_name, service_version or status.version),
+            components=components,
+        )
+
+    def _probe(self, reasons: list[str]) -> Probe:
+        return Probe(not reasons, reasons, round(self._age(), 3))
+
+    def _age(self) -> float:
+        return max(0.0, self._clock.monotonic() - self._heartbeat())
+
+    def _stuck(self) -> list[str]:
+        age = self._age()
+        if age <= self._deadline:
+            return []
+        return [f"the main loop has not answered for {age:.1f} s, the limit is {self._deadline:g} s"]
+
+
+def _unsound(components: list[Component]) -> list[str]:
+    """A sentence for each part that is not at work."""
+    return [_sentence(part) for part in components if part.state in ("starting", "degraded", "failed")]
+
+
+def _sentence(part: Component) -> str:
+    text = f"{part.name} is {part.state}"
+    if part.message:
+        text += f": {part.message}"
+    return f"{text}; {part.hint}" if part.hint else text
+
+
+def _directory(status: Status) -> list[str]:
+    """The directory's problems; being critical is one even where nobody put it into words."""
+    directory = status.directory
+    if directory.problems or not directory.critical:
+        return directory.problems
+    return [f"{directory.total_bytes} bytes are above its critical size of {directory.critical_total} bytes"]
+
+
+def _streams(status: Status) -> list[str]:
+    bad = [stream for stream in status.streams if stream.state in ("refused", "failing")]
+    named = [f"stream {stream.name} is {stream.state}: {stream.why}" for stream in bad[:_NAMED_STREAMS]]
+    more = len(bad) - len(named)
+    return [*named, f"{more} more streams are refused or failing; status lists them"] if more else named

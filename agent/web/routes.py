@@ -1,0 +1,44 @@
+"""Which path is answered by whom, on TCP and on the local socket."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from agent.kit.clock import Clock
+from agent.kit.errors import AgentError
+from agent.metrics import Metrics
+from agent.web.commands import Commands, on_error
+from agent.web.observe import Observed
+from agent.web.views import Views
+
+
+def readable(views: Views) -> list[Route]:
+    """What anybody who reaches the port may see."""
+    return [
+        Route("/", views.landing),
+        Route("/metrics", views.metrics),
+        Route("/livez", views.livez),
+        Route("/readyz", views.readyz),
+        Route("/startupz", views.startupz),
+        Route("/health", views.health),
+        Route("/api/v1/status", views.status),
+        Route("/api/v1/streams", views.streams),
+    ]
+
+
+def changing(commands: Commands) -> list[Route]:
+    """What only the owner of the state directory may ask for."""
+    return [
+        Route("/rotate", commands.rotate, methods=["POST"]),
+        Route("/cleanup", commands.cleanup, methods=["POST"]),
+        Route("/reload", commands.reload, methods=["POST"]),
+    ]
+
+
+def application(routes: list[Route], metrics: Metrics, clock: Clock) -> ASGIApp:
+    """The application that serves `routes`."""
+    app = Starlette(routes=routes, exception_handlers={AgentError: on_error})
+    app.router.redirect_slashes = False  # a redirect would repeat the Host header that a client made up
+    return Observed(app, metrics, clock, [route.path for route in routes])

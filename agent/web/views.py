@@ -1,0 +1,94 @@
+"""The pages that may be read by anybody who reaches the port: each answers from a snapshot and never waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from agent.control import Control
+from agent.metrics import Metrics
+from agent.web import exposition
+from agent.web.exposition import Exposition
+from agent.web.messages import Probe
+from agent.web.probes import Probes
+
+_LANDING = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>telemetry-agent</title></head>
+<body>
+<h1>telemetry-agent</h1>
+<ul>
+<li><a href="metrics">metrics</a>: for Prometheus, as text or OpenMetrics</li>
+<li><a href="livez">livez</a>: the main loop is alive</li>
+<li><a href="readyz">readyz</a>: the agent can do its work</li>
+<li><a href="startupz">startupz</a>: the first sweep was done</li>
+<li><a href="health">health</a>: everything, judged</li>
+<li><a href="api/v1/status">api/v1/status</a>: everything, in numbers</li>
+<li><a href="api/v1/streams">api/v1/streams</a>: the watched files</li>
+</ul>
+</body>
+</html>
+"""
+
+
+class Views:
+    """The handlers of GET requests."""
+
+    def __init__(self, control: Control, metrics: Metrics, probes: Probes, service_version: str) -> None:
+        self._control = control
+        self._exposition = Exposition(metrics.registry)
+        self._probes = probes
+        self._service_version = service_version
+
+    async def landing(self, _: Request) -> Response:
+        """A list of what there is."""
+        return HTMLResponse(_LANDING)
+
+    async def metrics(self, request: Request) -> Response:
+        """The exposition in the form the scraper asks for."""
+        content, content_type = await self._exposition.render(request.headers.get("accept", ""))
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        if exposition.accepts_gzip(request.headers.get("accept-encoding", "")):
+            content = exposition.gzip(content)
+            headers["Content-Encoding"] = "gzip"
+        return Response(content, headers=headers)
+
+    async def livez(self, request: Request) -> Response:
+        """200 while the main loop lives, else 503."""
+        return _probe(request, self._probes.live())
+
+    async def readyz(self, request: Request) -> Response:
+        """200 while the agent can do its work, else 503."""
+        return _probe(request, self._probes.ready())
+
+    async def startupz(self, request: Request) -> Response:
+        """200 from the first sweep on, 503 before."""
+        return _probe(request, self._probes.started())
+
+    async def health(self, _: Request) -> Response:
+        """The verdict; 503 when unhealthy, 200 when healthy or degraded."""
+        health = self._probes.health(self._control, self._service_version)
+        return to_json(health, 503 if health.status == "unhealthy" else 200)
+
+    async def status(self, _: Request) -> Response:
+        """The newest `control.Status`."""
+        return to_json(self._control.status())
+
+    async def streams(self, _: Request) -> Response:
+        """A list of `control.StreamStatus`."""
+        return to_json(self._control.status().streams)
+
+
+def _probe(request: Request, probe: Probe) -> Response:
+    code = 200 if probe.ok else 503
+    if "verbose" in request.query_params:
+        return to_json(probe, code)
+    return PlainTextResponse("\n".join(probe.reasons or ["ok"]) + "\n", code)
+
+
+def to_json(value: Any, code: int = 200) -> Response:
+    """An answer that msgspec writes."""
+    return Response(msgspec.json.encode(value), code, media_type="application/json")
