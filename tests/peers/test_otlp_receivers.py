@@ -1,0 +1,155 @@
+"""The OTLP sink against receivers that nobody here wrote: what arrived is read back and compared."""
+
+import itertools
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.kit.clock import SystemClock
+from agent.sinks.base import Outcome, Reject, Retry
+from agent.sinks.otlp import OtlpOptions, OtlpSink
+from agent.streams.batch import Batch
+from tests.support import peers
+
+pytestmark = [pytest.mark.peer, pytest.mark.anyio, pytest.mark.timeout(600)]
+
+KEYS = {
+    "traces": ("resourceSpans", "scopeSpans", "spans"),
+    "logs": ("resourceLogs", "scopeLogs", "logRecords"),
+    "metrics": ("resourceMetrics", "scopeMetrics", "metrics"),
+}
+FORMS = list(itertools.product(KEYS, ("json", "protobuf"), ("gzip", "none")))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The agent runs on asyncio."""
+    return "asyncio"
+
+
+def item(signal: str, name: str) -> dict[str, Any]:
+    """One span, log record or metric that carries `name`."""
+    trace = {"traceId": "5B8EFFF798038103D269B633813FC60C", "spanId": "EEE19B7EC3C1B174"}
+    if signal == "traces":
+        times = {"startTimeUnixNano": "1581452772000000321", "endTimeUnixNano": "1581452772000000322"}
+        return trace | times | {"name": name, "kind": 2}
+    if signal == "logs":
+        return trace | {"timeUnixNano": "1581452773000000789", "severityNumber": 9, "body": {"stringValue": name}}
+    point = {"asInt": "9007199254740993", "timeUnixNano": "1581452773000000789"}
+    return {"name": name, "sum": {"dataPoints": [point], "aggregationTemporality": 2, "isMonotonic": True}}
+
+
+def batch(signal: str, names: list[str]) -> Batch:
+    """One line for each name."""
+    outer, inner, innermost = KEYS[signal]
+    service = {"attributes": [{"key": "service.name", "value": {"stringValue": "test"}}]}
+    lines = [
+        json.dumps({outer: [{"resource": service, inner: [{innermost: [item(signal, name)]}]}]}).encode() + b"\n"
+        for name in names
+    ]
+    return Batch("a.json", "id", 0, 1, tuple(lines), signal)
+
+
+async def send(url: str, what: Batch, **options: Any) -> Outcome:
+    """One batch through a sink of its own."""
+    sink = OtlpSink(OtlpOptions(endpoint=url, **options), SystemClock())
+    try:
+        return await sink.send(what)
+    finally:
+        await sink.aclose()
+
+
+def eventually(look: Callable[[], set[str]], wanted: set[str]) -> set[str]:
+    """What `look` sees, as soon as it sees all that is wanted: receivers print and store a moment later."""
+    until = time.monotonic() + 10
+    while not wanted <= (seen := look()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def rotel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A rotel that prints what it received; its URL and its log."""
+    home = peers.environment(request.config, "rotel", "--pre", "rotel")
+    program = next(home.glob("lib/python*/site-packages/rotel/rotel-agent"))
+    program.chmod(0o755)
+    place = tmp_path_factory.mktemp("rotel")
+    address = f"127.0.0.1:{peers.free_port()}"
+    command = [
+        *(str(program), "start", "--exporter", "blackhole", "--debug-log-verbosity", "detailed"),
+        *(word for signal in KEYS for word in ("--debug-log", signal)),
+        *("--pid-file", str(place / "pid"), "--otlp-http-endpoint", address),
+        *("--otlp-grpc-endpoint", f"127.0.0.1:{peers.free_port()}"),
+    ]
+    with peers.running(command, f"http://{address}/", place / "log"):
+        yield f"http://{address}", place / "log"
+
+
+@pytest.fixture(scope="module")
+def ddapm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A ddapm-test-agent, which gives back what it received; its OTLP URL."""
+    home = peers.environment(request.config, "ddapm", "ddapm-test-agent")
+    port, http, grpc = (str(peers.free_port()) for _ in range(3))
+    command = [str(home / "bin/ddapm-test-agent"), "--port", port, "--otlp-http-port", http, "--otlp-grpc-port", grpc]
+    log = tmp_path_factory.mktemp("ddapm") / "log"
+    with peers.running(command, f"http://127.0.0.1:{http}/test/session/traces", log):
+        yield f"http://127.0.0.1:{http}"
+
+
+@pytest.fixture(scope="module")
+def otelsink(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Oteltest's otelsink: it drops the connection on a compressed request. Its port is fixed."""
+    home = peers.environment(request.config, "oteltest", "oteltest")
+    log = tmp_path_factory.mktemp("otelsink") / "log"
+    with peers.running([str(home / "bin/otelsink"), "--http"], "http://127.0.0.1:4318/", log):
+        yield "http://127.0.0.1:4318"
+
+
+@pytest.mark.parametrize(("signal", "encoding", "compression"), FORMS)
+async def test_rotel_receives_every_form(rotel: tuple[str, Path], signal: str, encoding: str, compression: str) -> None:
+    """Every signal, in JSON and protobuf, with and without gzip: taken without a remark, and each item is seen."""
+    url, log = rotel
+    names = {f"{signal}-{encoding}-{compression}-{number}" for number in range(20)}
+
+    outcome = await send(url, batch(signal, sorted(names)), encoding=encoding, compression=compression)
+
+    assert (outcome.rejected, outcome.message, outcome.discarded) == (0, "", False)
+    pattern = rf"{signal}-{encoding}-{compression}-\d+"
+    assert eventually(lambda: set(re.findall(pattern, log.read_text("utf-8", "replace"))), names) == names
+
+
+@pytest.mark.parametrize(("signal", "encoding", "compression"), FORMS)
+async def test_ddapm_gives_back_what_was_sent(ddapm: str, signal: str, encoding: str, compression: str) -> None:
+    """What arrived is read back, and the names are those that were sent; its answers are empty protobuf."""
+    names = {f"{signal}-{encoding}-{compression}-{number}" for number in range(20)}
+
+    outcome = await send(ddapm, batch(signal, sorted(names)), encoding=encoding, compression=compression)
+
+    def arrived() -> set[str]:
+        with urllib.request.urlopen(f"{ddapm}/test/session/{signal}") as answer:  # noqa: S310 - our own URL
+            return set(re.findall(rf"{signal}-{encoding}-{compression}-\d+", answer.read().decode()))
+
+    assert (outcome.rejected, outcome.message, outcome.discarded) == (0, "", False)
+    assert eventually(arrived, names) == names
+
+
+async def test_rotel_refuses_what_is_no_otlp(rotel: tuple[str, Path]) -> None:
+    """A body of another shape is a 400: a refusal, not a retry."""
+    line = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":"SPAN_KIND_SERVER"}]}]}]}\n'
+
+    with pytest.raises(Reject, match="400 from"):
+        await send(rotel[0], Batch("a", "id", 0, 1, (line,), "traces"))
+
+
+async def test_a_receiver_that_drops_compressed_requests_may_be_retried(otelsink: str) -> None:
+    """A dropped connection says nothing about the batch; without compression the same batch is taken."""
+    with pytest.raises(Retry):
+        await send(otelsink, batch("traces", ["one"]))
+
+    assert await send(otelsink, batch("traces", ["one"]), compression="none")
