@@ -111,8 +111,9 @@ def test_a_mount_of_somebody_elses_part_of_the_tree_is_not_ours(tmp_path: Path) 
 
 
 def test_a_name_that_begins_alike_is_another_group(tmp_path: Path) -> None:
-    """/docker/ab is not below /docker/a."""
+    """/docker/ab is not below /docker/a, also where a directory of the glued name happens to exist."""
     theirs = make(tmp_path / "cg", "cgroup.type")
+    make(tmp_path / "cgb", "cgroup.type")
 
     assert group_in(tmp_path, "0::/docker/ab\n", f"1 0 0:1 /docker/a {theirs} rw - cgroup2 c rw") is None
 
