@@ -17,7 +17,7 @@ from agent.components import Components
 from agent.config import RESTART_KEYS, Config, Loaded, changed
 from agent.control import Reloaded
 from agent.duties.keeper import Keeper
-from agent.kit import log
+from agent.kit import linux, log
 from agent.kit.clock import Clock, SystemClock
 from agent.kit.errors import AgentError
 from agent.kit.loops import Heartbeat, Waker, guard, repeat
@@ -172,6 +172,7 @@ def run(loaded: Loaded) -> int:
 
     Raises AgentError (LockedError, ConfigError) when it cannot start.
     """
+    linux.tune_memory()
     agent = Agent(loaded)
     try:
         anyio.run(agent.run)

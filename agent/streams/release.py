@@ -88,7 +88,7 @@ class Releaser:
         assert life is not None  # noqa: S101 - recognise has said "same"
         done = 0
         with SegmentReader(one) as reader:
-            for piece in _pieces(reader, one.base + max(life.released, one.source.start)):
+            for piece in _pieces(reader, one.base + max(life.compared, one.source.start)):
                 if done >= budget:
                     return done, False
                 if not self._piece(stream, live, life, reader, piece):
@@ -116,6 +116,7 @@ class Releaser:
             self._tools.audit.write("release", stream=stream.name, reason="window", at_most=at_most)
             begin(self._tools, stream, live.identity, "shrunk", live.size())
             return False
+        life.compared = piece.end
         if end > life.released:
             self._tools.metrics.releases.inc()
             self._tools.metrics.released_bytes.inc(end - life.released)
