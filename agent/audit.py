@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Literal
 
+import msgspec
+
 from agent.kit import disk
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
@@ -46,7 +48,7 @@ class Audit:
             entry["reason"] = reason
         entry.update(details)
         self.recent.append(entry)
-        line = (json.dumps(entry, separators=(",", ":")) + "\n").encode("ascii")
+        line = _line(entry)
         try:
             self._append(line)
         except OSError:
@@ -71,6 +73,14 @@ class Audit:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(entry) + b"\n"
+    except UnicodeEncodeError:
+        # A name that is no UTF-8 travels as escaped lone surrogates.
+        return (json.dumps(entry, separators=(",", ":")) + "\n").encode("ascii")
 
 
 def read(directory: Directory) -> Iterator[dict[str, Any]]:

@@ -110,5 +110,9 @@ class Hints:
 
 
 def _line(hint: Hint) -> bytes:
+    try:
+        return msgspec.json.encode(hint) + b"\n"
+    except UnicodeEncodeError:
+        pass  # a name that is no UTF-8: escaped as lone surrogates
     fields: dict[str, Any] = {name: getattr(hint, name) for name in hint.__struct_fields__}
     return (json.dumps(fields, separators=(",", ":")) + "\n").encode("ascii")

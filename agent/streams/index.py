@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any
 
 import msgspec
 
@@ -75,9 +74,11 @@ _decoder = msgspec.json.Decoder(Index)
 
 def encode(index: Index) -> bytes:
     """The last member of a segment. Raises ValueError when the JSON passes MAX_JSON."""
-    fields: dict[str, Any] = {name: getattr(index, name) for name in index.__struct_fields__}
-    fields["incarnation"] = {"inode": index.incarnation.inode, "birth": index.incarnation.birth}
-    text = json.dumps(fields, separators=(",", ":")).encode("ascii")
+    try:
+        text = msgspec.json.encode(index)
+    except UnicodeEncodeError:
+        # A name that is no UTF-8 travels as escaped lone surrogates.
+        text = json.dumps(msgspec.to_builtins(index), separators=(",", ":")).encode("ascii")
     if len(text) > MAX_JSON:
         raise ValueError(f"index of {len(text)} bytes")
     payload = text + _LENGTH.pack(len(text))
