@@ -125,6 +125,18 @@ class Live:
         """Data from `sealed` to the end, without holes: what rules and reports call the live size (attack M4)."""
         return sum(stop - start for start, stop in self.extents(sealed, self.size()))
 
+    def torn(self, start: int) -> int:
+        """Where NULs cut the record at `start` short; `start` itself when they don't (attack C9)."""
+        at = start
+        while data := self.read(at, _WINDOW):
+            nul, newline = data.find(b"\0"), data.find(b"\n")
+            if newline >= 0 and not 0 <= nul < newline:
+                return start
+            if nul >= 0:
+                return at + nul
+            at += len(data)
+        return start
+
     def first_byte(self, start: int) -> int | None:
         """Where the first byte that is not NUL is, at or after `start`; None when there is none."""
         for begin, end in self.extents(start, self.size()):

@@ -160,10 +160,10 @@ class Sealer:
         return ready
 
     def _start(self, stream: Stream, live: Live) -> int | None:
-        """Where to begin: S, or behind a run of NULs that outlived its grace."""
+        """Where to begin: S, or behind a run of NULs at S, or in the record at S, that outlived its grace."""
         life = stream.incarnation
         assert life is not None  # noqa: S101 - recognise has just set it
-        first = live.first_byte(life.sealed)
+        first = live.first_byte(live.torn(life.sealed))
         facts = stream.facts
         if first is None or first == life.sealed:
             facts.nul_since = None
@@ -204,8 +204,7 @@ class Sealer:
                 break
             data = view[:stop]
             if not _still_there(live, data, at):
-                draft.truncated = True
-                break
+                break  # what it was, a truncation or a rewrite, the comparison says
             lines = _count_lines(self._buffer, stop)
             part.append(data, position=life.base + at, physical=at, seen=now, compress=compress, records=lines)
             draft.tail = (draft.tail + bytes(data[-2 * _PROBE :]))[-2 * _PROBE :]
@@ -267,7 +266,7 @@ class Sealer:
                     disk.sync_filesystem(place.archive.fd)
                 except OSError as error:
                     for draft in of_place:
-                        draft.problem = error
+                        self._give_up(draft, error)
         reach("copy.synced")
 
     def _verify_all(self, drafts: Iterable[Draft]) -> None:
@@ -299,7 +298,7 @@ class Sealer:
         guard_gone = bool(life and life.guard) and (
             draft.live.read(life.sealed - len(life.guard), len(life.guard)) != life.guard if life else False
         )
-        if draft.truncated or cut or guard_gone:
+        if cut or guard_gone:
             for one in range(number, len(part.members)):
                 part.content(one)  # the only copy now: at least it must be whole
             draft.truncated = True
@@ -320,7 +319,7 @@ class Sealer:
                 self._each(draft, self._publish)
         reach("publish.renamed")
         for place in _places([draft for draft in drafts if draft.published]):
-            place.archive.sync()
+            self._sync_names(place, [draft for draft in drafts if draft.published and draft.stream.place is place])
         reach("publish.synced")
         for draft in drafts:
             if draft.published:
@@ -338,6 +337,16 @@ class Sealer:
                 continue
         assert draft.index is not None  # noqa: S101 - copy wrote it
         draft.published = segment.describe(archive, name, draft.index, os.fstat(part.fd))
+
+    def _sync_names(self, place: Place, drafts: Sequence[Draft]) -> None:
+        """Make names durable. One that may vanish is no publication: it is taken back."""
+        try:
+            place.archive.sync()
+        except OSError as error:
+            for draft in drafts:
+                assert draft.published is not None  # noqa: S101 - the caller chose those
+                draft.part.name, draft.published = draft.published.name, None
+                self._give_up(draft, error)
 
     def _settle(self, draft: Draft, published: Segment) -> None:
         """The segment is durable: S moves."""
@@ -400,9 +409,12 @@ class Sealer:
             draft.part.discard()
             raise
         except (OSError, AgentError) as error:
-            draft.problem = error
-            with suppress(OSError):
-                draft.part.discard()
+            self._give_up(draft, error)
+
+    def _give_up(self, draft: Draft, error: OSError | AgentError) -> None:
+        draft.problem = error
+        with suppress(OSError):
+            draft.part.discard()
 
     def _guarded(self, outcome: Sealed, act: Callable[[Sealed], Draft | None]) -> Draft | None:
         try:
