@@ -93,7 +93,13 @@ def accept(stream: Stream, live: Live, first: int) -> bool:
         if end < 0:
             return len(sample) >= _FIRST_LINE
         if not _json_value(sample[:end]):
-            raise refusal("not_json_lines", path)
+            if not (first or life.base):
+                raise refusal("not_json_lines", path)
+            # Behind a gap or a truncation the first line may be the end of one: the next has to be whole.
+            after = sample[end + 1 :].partition(b"\n")
+            if after[1] and not _json_value(after[0]):
+                raise refusal("not_json_lines", path)
+            return bool(after[1])
     stream.accepted = True
     return True
 
