@@ -55,7 +55,7 @@ def measure(options: Options) -> list[Row]:
         gigabytes = size / 1e9
         told = f"{base.cpu / gigabytes:.1f} s/GB, {size / base.size:.2f} times smaller"
         rows = [Row(f"logrotate copytruncate + gzip -6, {gigabytes:.2f} GB", "", told)]
-        start = _start(place)
+        start = min(_start(place) for _ in range(options.runs))  # the least: what is left over counts as work
         for name, (settings, cpu_bar, size_bar) in _KINDS.items():
             cost = _agent(place, source, digest, settings, start)
             rows += _rows(name, base, cost, gigabytes, (cpu_bar, size_bar))

@@ -33,7 +33,7 @@ def measure(options: Options) -> list[Row]:
 
 
 def _compare(options: Options, name: str, more: Sequence[str], bar: float) -> list[Row]:
-    """Alternate runs without and with the agent; medians of each quantile."""
+    """Alternate runs without and with the agent; the median of each quantile, and the longest write of all runs."""
     alone: list[Quantiles] = []
     beside: list[Quantiles] = []
     for _ in range(options.runs):
@@ -41,14 +41,14 @@ def _compare(options: Options, name: str, more: Sequence[str], bar: float) -> li
         beside.append(_run(options, more, agent=True))
     rows = []
     for key, label in _NAMES.items():
-        without, with_agent = (median(one[key] for one in runs) for runs in (alone, beside))
+        middle = max if key == "max" else median
+        without, with_agent = (middle(one[key] for one in runs) for runs in (alone, beside))
         ratio = with_agent / without
         said, met = "", None
         if key == "p999":
             said, met = f"at most {bar} x", ratio <= bar
         elif key == "max":
-            worst = max(one[key] for one in beside)
-            said, met = f"no stall above {_STALL / 1000:.0f} ms", worst <= _STALL
+            said, met = f"no stall above {_STALL / 1000:.0f} ms", with_agent <= _STALL
         told = f"{with_agent:,.1f} us with, {without:,.1f} us without"
         rows.append(Row(f"write latency {label}, {name}", said, told, f"{ratio:.2f}", met))
     return rows

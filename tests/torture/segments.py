@@ -63,12 +63,10 @@ class Segment:
         """Inode and birth time of the file it was sealed from."""
         return self.index["incarnation"]["inode"], self.index["incarnation"].get("birth")
 
-    def name_time(self) -> str:
-        """The time in its name, which sorts as text; FormatError when the name is not one of ours."""
+    def name_time(self) -> str | None:
+        """The time in its name, which sorts as text; None when the name is not one of ours."""
         match = _NAME.match(self.path.name)
-        if not match:
-            raise FormatError(f"{self.path.name}: not a segment's name")
-        return match["time"]
+        return match["time"] if match else None
 
 
 def load(path: Path) -> Segment:

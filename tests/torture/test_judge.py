@@ -154,11 +154,23 @@ def test_a_segment_sealed_twice_is_found(run: Finished) -> None:
     """The same range under two names is two copies of its records."""
     path = run.newest()
     records = segments.load(path).index["records"]
-    path.with_name(path.name.replace(".json.gz", "_77.json.gz")).write_bytes(path.read_bytes())
+    path.with_name("telemetry_20991231_235959.json.gz").write_bytes(path.read_bytes())
 
     verdict = run.verdict()
 
     assert records == verdict.twice
+
+
+@pytest.mark.parametrize("name", ["telemetry_1.json.gz", "telemetry_19700101_000000.json.gz"])
+def test_a_wrong_name_is_found(run: Finished, name: str) -> None:
+    """A segment's name has its time, which is never before its predecessor's."""
+    path = run.newest()
+    path.rename(path.with_name(name))
+
+    verdict = run.verdict()
+
+    assert 0 == verdict.lost
+    assert any(name in finding for finding in verdict.findings)
 
 
 @pytest.mark.parametrize("key", ["records", "members", "logical", "physical"])
