@@ -1,0 +1,62 @@
+"""What the README and the code have in common.
+
+`python -m tests.support.readme` brings the parts that the code writes up to date; with `demo` or `test` it prints that
+command instead, for .ci/run.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from agent.config import render
+from agent.metrics import Metrics, StreamSeries
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def metrics_reference() -> str:
+    """A table of every own metric."""
+    families = sorted([*Metrics().reference(), *StreamSeries.families])
+    rows = [f"| `{one.name}` | {one.type} | {', '.join(one.labels)} | {one.help} |" for one in families]
+    return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def section(text: str, markers: tuple[str, str]) -> str:
+    """What stands between two markers. Raises ValueError when one of them is not there."""
+    _, inside, _ = _cut(text, markers)
+    return inside
+
+
+def renewed(text: str) -> str:
+    """The README with its generated parts as they should be."""
+    for markers, content in (
+        (render.MARKERS, render.markdown_reference()),
+        (("<!-- metrics reference -->", "<!-- end of metrics reference -->"), metrics_reference()),
+    ):
+        before, _, after = _cut(text, markers)
+        text = f"{before}\n{content}{after}"
+    return text
+
+
+def command(text: str, name: str) -> str:
+    """The line in the block of code below the marker `<!-- NAME command -->`."""
+    inside = section(text, (f"<!-- {name} command -->\n```sh\n", "\n```\n"))
+    (line,) = inside.splitlines()
+    return line
+
+
+def _cut(text: str, markers: tuple[str, str]) -> tuple[str, str, str]:
+    """The text up to and with the first marker, between the two, and from the second on."""
+    before, first, rest = text.partition(markers[0])
+    inside, second, after = rest.partition(markers[1])
+    if not first or not second:
+        raise ValueError(f"the README has no {markers[0]} .. {markers[1]}")
+    return before + first, inside, second + after
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(command(README.read_text("utf-8"), sys.argv[1]))
+    else:
+        README.write_text(renewed(README.read_text("utf-8")), "utf-8")
