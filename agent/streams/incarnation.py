@@ -40,6 +40,8 @@ class Incarnation:
     """True when power may have been lost, or a reset had begun: then a guard of NULs is no contradiction."""
     largest: int = 0
     """The largest size seen."""
+    known: int = 0
+    """The largest size at which the file was recognised: what is beyond it may belong to another life already."""
 
     @property
     def position(self) -> int:
@@ -55,9 +57,12 @@ class Incarnation:
         """The life that follows in `identity`: its first byte's position is past every position used so far."""
         return Incarnation(identity=identity, base=self.end)
 
-    def unsealed(self) -> int:
-        """Bytes that were seen and are in no segment: lost when this life ends now (a lower bound)."""
-        return max(0, self.largest - self.sealed)
+    def unsealed(self, *, shrunk: bool) -> int:
+        """Bytes that were seen and are in no segment: lost when this life ends now (a lower bound).
+
+        A file that did not shrink was refilled before it was looked at, so only what was recognised counts.
+        """
+        return max(0, (self.largest if shrunk else self.known) - self.sealed)
 
 
 def judge(incarnation: Incarnation, live: Live, sealed_bytes: SealedBytes) -> Verdict:

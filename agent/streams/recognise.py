@@ -43,6 +43,7 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
     if verdict == "same":
         _shrink_within(tools, stream, life, size)
         life.largest = max(life.largest, size)
+        life.known = max(life.known, size)
         return "same"
     if verdict == "other_file" and stream.departed is None and _find_departed(stream, life):
         return verdict
@@ -62,7 +63,7 @@ def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int 
     if life is None:
         stream.incarnation = Incarnation(identity, base=stream.end, largest=size)
     else:
-        lost = life.unsealed()
+        lost = life.unsealed(shrunk=why not in ("guard", "refilled"))
         if lost:
             reason = _LOSS.get(why, "deleted")
             tools.lost(stream, reason, lost, positions=[life.position, life.end], why=why)
@@ -128,7 +129,7 @@ def _shrink_within(tools: Tools, stream: Stream, life: Incarnation, size: int) -
         tools.lost(stream, "truncated", gone, positions=[life.base + size, life.base + life.largest], why="shrunk")
         # The next byte's position must lie behind every position used so far.
         life.base += gone
-        life.largest = size
+        life.largest = life.known = size
 
 
 def _find_departed(stream: Stream, life: Incarnation) -> bool:

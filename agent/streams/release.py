@@ -134,7 +134,7 @@ class Releaser:
         life = stream.incarnation
         if life is not None and not stream.pending and not life.clean and life.identity.same_file(live.identity):
             life.clean = True
-            life.guard_may_be_gone = False
+            life.guard_may_be_gone = live.read(life.sealed - len(life.guard), len(life.guard)) != life.guard
             self._tools.remember(stream)
 
     # -- reset
@@ -173,11 +173,11 @@ class Releaser:
         sealed = life.sealed
         self._tools.remember(stream, resetting=True)
         reach("reset.hinted")
+        life.guard_may_be_gone = True
         disk.punch(live.fd, 0, sealed)
         reach("reset.punched")
         if not linux.holds_write_lease(live.fd):
             # Somebody opens it right now: leave the holes, the guard is known to be gone.
-            life.guard_may_be_gone = True
             life.released = live.floor(sealed)
             stream.pending.clear()
             return False
@@ -222,6 +222,8 @@ def _unchanged(live: Live, reader: SegmentReader, piece: Piece) -> bool:
         there = live.read(one.physical, one.length)
         if len(there) != one.length:
             return False
-        if members.crc32(there) != one.crc and not equal_or_nul(there, reader.content(one)):
+        if members.crc32(there) == one.crc or not there.strip(b"\0"):
+            continue  # a hole needs no segment to be told from data, so a damaged old one stops nothing
+        if not equal_or_nul(there, reader.content(one)):
             return False
     return True
