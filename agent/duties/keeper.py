@@ -24,13 +24,15 @@ from agent.metrics import Metrics
 from agent.streams import plan, report
 from agent.streams.catalog import Stream
 from agent.streams.engine import Due, Engine, managed
-from agent.streams.release import PIECE
 from agent.streams.seal import Sealed
 
 _log = log.get("keeper")
 
-RELEASE_EVERY = 0.05
-"""Seconds between two pieces released of one stream, so that its writer hardly feels it."""
+RELEASE_RATE = 160e6
+"""Bytes a second that are released of one stream, so that its writer hardly feels it: 8 MiB each 50 ms."""
+
+REST = 0.05
+"""Seconds between two rounds of lease tests."""
 
 RETAIN_EVERY = 10.0
 """Seconds between two looks at ages and space."""
@@ -120,7 +122,7 @@ class Keeper:
         self._breathe()
         asked = self.requests.serve()
         candidates = self._look(now)
-        candidates.update(dict.fromkeys(stream for stream, at in self._deadlines.items() if at <= now))
+        candidates.update(self._look_again(now))
         outcomes = self._seal_due(candidates)
         pending = self._release(now)
         self.engine.reset()
@@ -147,6 +149,16 @@ class Keeper:
                     self._watcher.manage(managed(self.engine))
         return candidates
 
+    def _look_again(self, now: float) -> dict[Stream, None]:
+        """Refresh what is known of streams that may have come due by now."""
+        again = dict.fromkeys(stream for stream, at in self._deadlines.items() if at <= now)
+        leaves: dict[str, list[str]] = {}
+        for stream in again:
+            leaves.setdefault(stream.place.relative, []).append(stream.leaf)
+        for relative, names in leaves.items():
+            self.engine.look(relative, names)
+        return again
+
     def _soon(self, touched: list[Stream]) -> dict[str, float]:
         """In how many seconds each stream that grew comes due by its size."""
         found: dict[str, float] = {}
@@ -160,10 +172,14 @@ class Keeper:
         ready, later = self.engine.due(candidates)
         for stream in candidates:
             self._deadlines.pop(stream, None)
-        self._deadlines.update({stream: due.at for stream, due in later.items() if due.at is not None})
         outcomes = self._seal(ready)
+        # What was just sealed may be due again soon, if it goes on growing as it did.
+        _, again = self.engine.due(outcome.stream for outcome in outcomes if outcome.segment and not outcome.more)
+        for stream, due in [*later.items(), *again.items()]:
+            if due.at is not None:
+                self._deadlines[stream] = due.at
         for outcome in outcomes:
-            if outcome.stream.not_before or outcome.more or outcome.stream.departed:
+            if outcome.more or outcome.stream.departed or not outcome.segment:
                 self._deadlines[outcome.stream] = outcome.stream.not_before
         return outcomes
 
@@ -184,8 +200,8 @@ class Keeper:
     def _release(self, now: float) -> bool:
         if now < self._next_release:
             return True
-        pending = self.engine.release(PIECE)
-        self._next_release = now + RELEASE_EVERY if pending else 0.0
+        most, pending = self.engine.release()
+        self._next_release = now + most / RELEASE_RATE
         return pending
 
     def _retain(self, now: float) -> None:
@@ -215,9 +231,9 @@ class Keeper:
         now = self._clock.monotonic()
         times = [self._next_retain]
         if pending:
-            times.append(self._next_release or now + RELEASE_EVERY)
+            times.append(max(now + 0.001, self._next_release))
         if self.engine.resting:
-            times.append(now + RELEASE_EVERY)
+            times.append(now + REST)
         if self._deadlines:
             times.append(max(now + 0.005, min(self._deadlines.values())))
         look = self._watcher.next_time(now) if self._watcher else None
@@ -328,8 +344,7 @@ class Keeper:
         if dry_run:
             return items + [_planned(stream, item) for stream, item in self._retention()]
         done = [_carried_out(item, outcome) for item, outcome in zip(items, self._seal(ready), strict=True)]
-        while self.engine.release(1 << 40) and not self._stopping.is_set():
-            pass
+        self.engine.release(paced=False)
         self.engine.reset()
         retired = self._retention()
         self.engine.retain(retired)
@@ -399,10 +414,9 @@ def offline(config: Config, clock: Clock) -> Iterator[Control]:
     keeper.open(watch=False)
     try:
         keeper.engine.look("", None)
-        keeper.engine.release(1 << 40)
+        keeper.engine.release(paced=False)
         yield _Here(keeper)
-        while keeper.engine.release(1 << 40):
-            pass
+        keeper.engine.release(paced=False)
         keeper.engine.reset()
     finally:
         keeper.close()

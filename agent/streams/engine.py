@@ -6,6 +6,7 @@ One thread uses it at a time. The keeper drives it in a running agent, a command
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from agent.streams.hints import Hint, Hints
 from agent.streams.live import refusal
 from agent.streams.recognise import begin, find_inode, open_live, recognise
 from agent.streams.recover import Recovery
-from agent.streams.release import Releaser
+from agent.streams.release import PIECE, Releaser
 from agent.streams.retain import Retainer
 from agent.streams.seal import Sealed, Sealer
 from agent.streams.survey import Looked, Survey
@@ -66,10 +67,13 @@ class Engine:
         """Streams that may be set back to size 0, in the order in which they came to rest."""
         self.reading = False
         """True when nothing may be changed."""
-        self.swept = False
-        """True once everything was looked at."""
         self.state: Directory | None = None
         self.quarantine: Directory | None = None
+
+    @property
+    def swept(self) -> bool:
+        """True once everything was looked at."""
+        return self.survey.swept
 
     # -- start and stop
 
@@ -167,7 +171,8 @@ class Engine:
             self._examine(stream)
         if self.config.files.recursive and leaves is None:
             self._descend(place, looked.directories)
-        self.swept = self.swept or (leaves is None and relative == "")
+        if leaves is None and relative == "":
+            self.survey.swept = True
         return looked
 
     def _descend(self, place: Place, names: Iterable[str]) -> None:
@@ -326,12 +331,17 @@ class Engine:
             if life:
                 begin(self.tools, stream, type(life.identity)(0, None), "renamed")
 
-    def release(self, budget: int) -> bool:
-        """Give back up to about `budget` bytes of each stream; whether more is pending."""
+    def release(self, *, paced: bool = True) -> tuple[int, bool]:
+        """Give back a piece of each stream, or without `paced` everything.
+
+        Returns the most bytes that one stream gave back, and whether more is pending. A stream whose writer fills
+        faster than the pace empties is released at once: space goes before smoothness.
+        """
+        most = 0
         for stream in list(self._releasing):
             self._breathe()
             try:
-                self.releaser.release(stream, budget)
+                most = max(most, self.releaser.release(stream, self._budget(stream) if paced else sys.maxsize))
             except BlockingIOError:
                 continue
             except FileNotFoundError:
@@ -341,7 +351,11 @@ class Engine:
             if not stream.pending or stream.refused:
                 del self._releasing[stream]
                 self.resting[stream] = None
-        return bool(self._releasing)
+        return most, bool(self._releasing)
+
+    def _budget(self, stream: Stream) -> int:
+        backlog = sum(one.source.length for one in stream.pending)
+        return PIECE if backlog <= 2 * max(PIECE, stream.rotation.max_size or 0) else backlog
 
     def reset(self, most: int = 200) -> int:
         """Set back to size 0 what rests and nobody has open, `most` files at a time; how many files were."""
@@ -428,7 +442,7 @@ class Engine:
             except OSError as error:
                 self._failed(stream, error)
         self.catalog.orphans = [stream for stream in self.catalog.orphans if stream.segments]
-        for name, stream in list(self.catalog.streams.items()) if self.swept else ():
+        for name, stream in list(self.catalog.streams.items()) if self.survey.swept else ():
             if not stream.segments and not stream.facts.there and not stream.pending:
                 del self.catalog.streams[name]
                 self.hints.forget(stream.id.hex())

@@ -40,6 +40,8 @@ class Survey:
         self._tools = tools
         self._catalog = catalog
         self.files = files
+        self.swept = False
+        """True once everything was looked at: what is new from then on has appeared, and grows."""
         self.refused: dict[str, RefusedError] = {}
         """Matching entries that are no regular file, by stream name."""
 
@@ -113,7 +115,7 @@ class Survey:
         if grown > 0:
             self._tools.metrics.appended_bytes.inc(grown)
         if changed:
-            _smooth(facts, grown, now)
+            _smooth(facts, grown, now, appeared=new and self.swept)
             facts.grew = now
             facts.changed = info.st_mtime
             looked.touched.append(stream)
@@ -152,9 +154,9 @@ class Survey:
             self._tools.audit.write("refuse", stream=name, reason=reason, why=printable(str(self.refused[name])))
 
 
-def _smooth(facts: Facts, grown: int, now: float) -> None:
-    """Follow the growth; a look after a long pause counts with its whole time."""
-    elapsed = now - facts.looked if facts.looked else 0.0
+def _smooth(facts: Facts, grown: int, now: float, *, appeared: bool) -> None:
+    """Follow the growth; a look after a long pause counts with its whole time, a new file as grown in a second."""
+    elapsed = now - facts.looked if facts.looked else float(appeared)
     if elapsed > 0 and grown >= 0:
         rate = grown / elapsed
         facts.rate = rate if facts.rate == 0 else facts.rate + _SMOOTH * (rate - facts.rate)
