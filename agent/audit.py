@@ -60,7 +60,7 @@ class Audit:
             return
         if self._fd < 0:
             self._fd = self._directory.open_append(NAME)
-            self._size = os.fstat(self._fd).st_size
+            self._size = disk.end_line(self._fd)
         if self._size + len(line) > self._limit:
             self.close()
             self._directory.replace(NAME, f"{NAME}.1")

@@ -192,6 +192,17 @@ def write_all(fd: int, *pieces: bytes | bytearray | memoryview) -> int:
     return total
 
 
+def end_line(fd: int) -> int:
+    """End the last line of a file open for appending where a crash or a full disk cut it short; the file's size.
+
+    Without this the next line would be glued to the torn one, and both would be unreadable.
+    """
+    size = os.fstat(fd).st_size
+    if size and os.pread(fd, 1, size - 1) != b"\n":
+        size += write_all(fd, b"\n")
+    return size
+
+
 def sync_file(fd: int) -> None:
     """Make a file's content durable. After an error the content is unknown: write a new file (attack H8)."""
     os.fsync(fd)

@@ -99,7 +99,7 @@ class Hints:
             self.compact()
         if self._fd < 0:
             self._fd = self._directory.open_append(NAME)
-            self._size = os.fstat(self._fd).st_size
+            self._size = disk.end_line(self._fd)
         self._size += disk.write_all(self._fd, line)
 
     def close(self) -> None:

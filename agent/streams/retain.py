@@ -6,6 +6,7 @@ again. Before a segment goes whose release may not be on the medium yet, the liv
 
 from __future__ import annotations
 
+import hashlib
 import os
 from base64 import b64encode
 
@@ -85,7 +86,7 @@ class Retainer:
             logical=(last.extent.end, last.extent.end),
             records=0,
             seen=(now, now),
-            digest="",
+            digest=hashlib.sha256().hexdigest(),
             reason="marker",
             agent=__version__,
             marker=True,

@@ -218,7 +218,10 @@ def _audited_losses(state: Path, stream: str) -> Iterator[dict[str, Any]]:
     for path in (state / "audit.jsonl.1", state / "audit.jsonl"):
         if path.exists():
             for line in path.read_text("utf-8").splitlines():
-                entry = json.loads(line)
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue  # cut short by a crash or a full disk
                 if entry.get("event") in ("loss", "gap") and entry.get("stream") == stream:
                     yield entry
 

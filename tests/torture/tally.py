@@ -20,6 +20,8 @@ class Truth:
     record_bytes: int
     truncations: tuple[int, ...] = ()
     """Ids before which the writer emptied the file."""
+    fragments: int = 0
+    """Bytes of lines without an end that went with them."""
 
     @classmethod
     def load(cls, path: Path) -> Truth:
@@ -109,7 +111,7 @@ class Tally:
             excused = sum(_run_before(counts[start:end]) for start, end in pairwise(ends))
             lost += counts.count(0) - excused
             cut += excused
-            size += excused * truth.record_bytes
+            size += excused * truth.record_bytes + truth.fragments
         return lost, cut, size
 
 
