@@ -127,6 +127,12 @@ class Stream:
             at = stop
         return b"".join(pieces) if at == end else None
 
+    @property
+    def kept_from(self) -> int:
+        """Physical offset at which the oldest kept segment of this incarnation begins; S when none is kept."""
+        life = self.incarnation
+        return next((one.source.start for one in self.mine()), life.sealed if life else 0)
+
     def mine(self) -> Iterator[Segment]:
         """The kept segments that came from the present incarnation."""
         life = self.incarnation
@@ -187,7 +193,8 @@ def read_archive(place: Place) -> tuple[list[Segment], Leftovers]:
     for entry in place.archive.entries():
         name = entry.name
         if names.is_part(name):
-            left.parts.append(name)
+            if entry.is_file(follow_symlinks=False):
+                left.parts.append(name)
         elif name.endswith(".gz") and names.parse(name) and entry.is_file(follow_symlinks=False):
             try:
                 found.append(segment.load(place.archive, name))

@@ -40,6 +40,8 @@ class Incarnation:
     """True when power may have been lost, or a reset had begun: then a guard of NULs is no contradiction."""
     largest: int = 0
     """The largest size seen."""
+    find_guard: Callable[[Live], bytes] | None = None
+    """Where to get the guard when the file is first opened after a start: it depends on the file's block size."""
     known: int = 0
     """The largest size at which the file was recognised: what is beyond it may belong to another life already."""
 
@@ -53,6 +55,11 @@ class Incarnation:
         """The position of the end as last seen."""
         return self.base + max(self.largest, self.sealed)
 
+    def learn_guard(self, live: Live) -> None:
+        """Get the guard from the segments, where that was put off until somebody opens the file."""
+        if self.find_guard is not None:
+            self.guard, self.find_guard = self.find_guard(live), None
+
     def next(self, identity: Identity) -> Incarnation:
         """The life that follows in `identity`: its first byte's position is past every position used so far."""
         return Incarnation(identity=identity, base=self.end)
@@ -65,13 +72,19 @@ class Incarnation:
         return max(0, (self.largest if shrunk else self.known) - self.sealed)
 
 
-def judge(incarnation: Incarnation, live: Live, sealed_bytes: SealedBytes) -> Verdict:
-    """Say whether `live` is the file whose life `incarnation` describes, or what speaks against it."""
+def judge(incarnation: Incarnation, live: Live, sealed_bytes: SealedBytes, kept: int = 0) -> Verdict:
+    """Say whether `live` is the file whose life `incarnation` describes, or what speaks against it.
+
+    `kept` is the physical offset at which the oldest kept segment of this life begins. What lies before it was
+    released before it was retired, except for the guard that it had when it was the newest: nothing is left that
+    those bytes could be compared with.
+    """
     if not incarnation.identity.same_file(live.identity):
         return "other_file"
     size = live.size()
     if size < incarnation.sealed:
         return "shrunk"
+    incarnation.learn_guard(live)
     if not _guard_holds(incarnation, live):
         return "guard"
     floor = live.floor(incarnation.sealed)
@@ -79,7 +92,8 @@ def judge(incarnation: Incarnation, live: Live, sealed_bytes: SealedBytes) -> Ve
         limit = min(incarnation.released, floor)
         strict = not _has_data(live, 0, limit)
         return "same" if strict or _only_sealed(live, 0, limit, None) else "refilled"
-    return "same" if _only_sealed(live, 0, floor, sealed_bytes) else "refilled"
+    holes = _only_sealed(live, 0, min(live.floor(kept), floor), None)
+    return "same" if holes and _only_sealed(live, kept, floor, sealed_bytes) else "refilled"
 
 
 def _guard_holds(incarnation: Incarnation, live: Live) -> bool:

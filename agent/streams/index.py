@@ -126,6 +126,11 @@ def _parse(text: bytes) -> Index:
         raise CorruptError(f"the segment index is damaged ({error})") from error
 
 
+def begins(raw: bytes) -> bool:
+    """True for the beginning of an index: what is left of a marker that was never published."""
+    return len(raw) >= _HEAD.size and raw[:4] == b"\x1f\x8b\x08\x04" and raw[12:14] == b"TI"
+
+
 def first_read(size: int) -> int:
     """How many bytes from a file's end to read first."""
     return min(size, _ONE_READ)

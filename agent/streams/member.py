@@ -130,6 +130,11 @@ def decode_header(raw: bytes | memoryview, offset: int = 0) -> Member | None:
     return Member(stream_id, identity, position, physical, length, crc, size, records, seen, offset)
 
 
+def begins(raw: bytes) -> bool:
+    """True for the beginning of a member, however short: what a crash leaves of the first one."""
+    return bool(raw) and _PREFIX.startswith(raw[: len(_PREFIX)])
+
+
 def inflate(raw: bytes | memoryview, member: Member) -> bytes:
     """The member's uncompressed bytes, checked against header and trailer.
 

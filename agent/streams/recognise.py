@@ -39,7 +39,7 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
         stream.incarnation = Incarnation(live.identity, base=stream.end, largest=size)
         tools.remember(stream)
         return "same"
-    verdict = judge(life, live, stream.sealed_bytes)
+    verdict = judge(life, live, stream.sealed_bytes, stream.kept_from)
     if verdict == "same":
         _shrink_within(tools, stream, life, size)
         life.largest = max(life.largest, size)

@@ -10,10 +10,14 @@ import os
 from base64 import b64decode
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from agent import __version__
 from agent.kit.disk import Directory
+from agent.kit.errors import CorruptError
 from agent.kit.steps import reach
+from agent.streams import index as indexes
+from agent.streams import member as members
 from agent.streams import names, segment
 from agent.streams.catalog import Catalog, Leftovers, Place, Stream
 from agent.streams.hints import Hint
@@ -27,6 +31,11 @@ from agent.streams.segment import Segment
 from agent.streams.tools import Tools
 
 _CHUNK = 1 << 20
+
+
+def _continues(before: Segment, after: Segment) -> bool:
+    """True when `after` begins in the same file where `before` ends."""
+    return before.base == after.base and before.source.end == after.source.start
 
 
 @dataclass(slots=True)
@@ -51,9 +60,8 @@ class Recovery:
             return
         if hint:
             stream.facts.since_wall = hint.since
-        if not life.clean or life.released < life.sealed:
+        if not life.clean:
             stream.pending = list(stream.mine())
-            life.clean = not stream.pending and life.clean
 
     def _from_segments(self, stream: Stream, hint: Hint | None) -> Incarnation | None:
         if not stream.segments:
@@ -65,26 +73,25 @@ class Recovery:
             life.largest = max(life.largest, hint.largest)
         # Without a word from this boot, power may have been lost, and with it the guard's last writes.
         life.guard_may_be_gone = hint is None or not same or hint.resetting or hint.boot != self.tools.boot
-        life.guard = self._guard(stream, newest)
+        if newest.marker:
+            life.guard = b64decode(newest.guard) if newest.guard else b""
+        else:
+            life.find_guard = partial(self._guard, stream, newest)
         if hint and same and hint.boot == self.tools.boot != "" and not hint.resetting:
             life.released = min(hint.released, life.sealed)
+            life.clean = hint.settled and hint.sealed == life.sealed
         return life
 
-    def _guard(self, stream: Stream, newest: Segment) -> bytes:
+    def _guard(self, stream: Stream, newest: Segment, live: Live) -> bytes:
         """The bytes of [floor(S), S), which depend on the live file's block size."""
-        if newest.marker:
-            return b64decode(newest.guard) if newest.guard else b""
-        try:
-            with Live.open(stream.place.home, stream.leaf) as live:
-                wanted = newest.source.end - live.floor(newest.source.end)
-        except OSError:
-            return b""
-        except Exception:  # noqa: BLE001 - a refused file has no guard either; sealing says why
-            return b""
-        found = segment.tail(newest, wanted)
+        wanted = newest.source.end - live.floor(newest.source.end)
         before = stream.segments[-2] if len(stream.segments) > 1 else None
-        if len(found) < wanted and before and before.base == newest.base and before.source.end == newest.source.start:
-            found = (segment.tail(before, wanted) + found)[-wanted:]
+        try:
+            found = segment.tail(newest, wanted)
+            if len(found) < wanted and before and _continues(before, newest):
+                found = (segment.tail(before, wanted) + found)[-wanted:]
+        except (OSError, CorruptError):
+            return b""  # a damaged segment gives none; `verify` tells of the damage
         return found
 
     def _newer(self, life: Incarnation, hint: Hint) -> bool:
@@ -99,16 +106,14 @@ class Recovery:
             fd = place.archive.open_update(name)
             try:
                 found = list(walk(fd, os.fstat(fd).st_size))
-                self._part(place, name, found)
+                if found:
+                    self._part(place, name, found)
+                else:
+                    self._remnant(place, name, os.pread(fd, members.HEADER_SIZE, 0))
             finally:
                 os.close(fd)
 
     def _part(self, place: Place, name: str, found: list[tuple[Member, bytes]]) -> None:
-        if not found:
-            # Nothing whole was written: every byte is where it was before.
-            place.archive.remove(name)
-            self._tell("", name, "empty part removed")
-            return
         stream = self._owner(place, name, found[0][0])
         if stream is None:
             self._set_aside(place, name, "no stream has this id")
@@ -119,6 +124,15 @@ class Recovery:
             self._set_aside(place, name, "it overlaps published segments but differs from them")
         else:
             self._publish(place, name, stream, [member for member, _ in found])
+
+    def _remnant(self, place: Place, name: str, head: bytes) -> None:
+        """A part without one whole member: every byte is where it was before. Other programs' files stay."""
+        ours = any(names.part_name(entry.name) == name for entry in place.home.entries())
+        if members.begins(head) or indexes.begins(head) or (ours and not head.strip(b"\0")):
+            place.archive.remove(name)
+            self._tell("", name, "empty part removed")
+        elif ours:
+            self._set_aside(place, name, "it is no part, but has the name of one")
 
     def _owner(self, place: Place, name: str, first: Member) -> Stream | None:
         for stream in self.catalog.all():
@@ -139,7 +153,7 @@ class Recovery:
     def _sealed_as(self, stream: Stream, member: Member, content: bytes) -> bool:
         for one in stream.segments:
             if one.extent.start <= member.position and member.position + member.length <= one.extent.end:
-                with segment.SegmentReader(one) as reader:
+                with suppress(CorruptError), segment.SegmentReader(one) as reader:
                     return reader.range(member.position, member.position + member.length) == content
         return False
 
@@ -149,7 +163,7 @@ class Recovery:
                 if not live.identity.same_file(found[0][0].identity):
                     return False
                 return all(live.read(member.physical, member.length) == content for member, content in found)
-        except OSError:
+        except (OSError, RefusedError):
             return False
 
     def _publish(self, place: Place, name: str, stream: Stream, found: list[Member]) -> None:

@@ -97,7 +97,7 @@ class Releaser:
         return done, True
 
     def _piece(self, stream: Stream, live: Live, life: Incarnation, reader: SegmentReader, piece: Piece) -> bool:
-        if not _unchanged(live, reader, piece):
+        if not _unchanged(live, reader, piece, live.floor(life.sealed)):
             # The writer truncated and wrote again, or writes over sealed bytes; the next look decides which.
             self._tools.audit.write(
                 "error", stream=stream.name, reason="release_mismatch", physical=[piece.start, piece.end]
@@ -216,13 +216,13 @@ def _pieces(reader: SegmentReader, position: int) -> Iterator[Piece]:
         yield Piece(group)
 
 
-def _unchanged(live: Live, reader: SegmentReader, piece: Piece) -> bool:
+def _unchanged(live: Live, reader: SegmentReader, piece: Piece, floor: int) -> bool:
     """True when every live byte of the piece equals what was sealed, or is NUL because it was punched before."""
     for one in piece.members:
         there = live.read(one.physical, one.length)
         if len(there) != one.length:
             return False
-        if members.crc32(there) == one.crc or not there.strip(b"\0"):
+        if members.crc32(there) == one.crc or not there[: max(0, floor - one.physical)].strip(b"\0"):
             continue  # a hole needs no segment to be told from data, so a damaged old one stops nothing
         if not equal_or_nul(there, reader.content(one)):
             return False
