@@ -156,7 +156,12 @@ def test_pieces_bound_what_one_call_punches(bench: Bench, monkeypatch: pytest.Mo
     bench.seal()
     punched: list[tuple[int, int]] = []
     real = disk.punch
-    monkeypatch.setattr(disk, "punch", lambda fd, start, end: (punched.append((start, end)), real(fd, start, end)))
+
+    def noted(fd: int, start: int, end: int) -> None:
+        punched.append((start, end))
+        real(fd, start, end)
+
+    monkeypatch.setattr(disk, "punch", noted)
     bench.release()
 
     assert sorted(punched) == punched
@@ -346,7 +351,7 @@ def test_an_unterminated_line_counts_only_after_a_long_idle_time(bench: Bench) -
     assert 1 == bench.segments()[-1].index["records"]
 
 
-def test_no_reset_where_leases_are_local_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_reset_where_leases_are_local_only(bench: Bench) -> None:
     """H10: on a network file system a lease says nothing about writers elsewhere."""
     bench.writer().write(big(0, 100)).close()
     bench.rotate()
@@ -391,7 +396,7 @@ def test_two_hundred_idle_files_are_set_back_in_bounded_passes(make: Make) -> No
     assert [4, 2, 0] == [bench.engine.reset(4) for _ in range(3)]
 
 
-def test_refused_without_holes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_without_holes(bench: Bench) -> None:
     """Case 24: on a file system that is not known to give holes back the stream is refused, with a hint."""
     bench.writer().write(big(0, 100))
     bench.look()

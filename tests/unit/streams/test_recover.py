@@ -1,0 +1,561 @@
+"""Recovery: everything is found again by content; nothing is lost or twice wherever the agent was killed."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.config import Retention
+from agent.kit.units import Size
+from agent.streams import member, names, release
+from agent.streams.position import Identity
+from tests.support.bench import LEAF, Bench, Writer, at, killed, lines
+from tests.unit.streams.conftest import Make
+
+
+def big(first: int, last: int) -> bytes:
+    """Records of 1,000 bytes."""
+    return lines(first, last, 1000)
+
+
+def drop_state(bench: Bench) -> None:
+    """What an operator, or a full disk, does to the state directory."""
+    state = bench.path / ".telemetry-agent"
+    for one in state.iterdir():
+        if one.is_file():
+            one.unlink()
+
+
+def quarantined(bench: Bench) -> list[str]:
+    """What was set aside."""
+    return sorted(one.name for one in (bench.path / ".telemetry-agent/quarantine").iterdir())
+
+
+def settle(bench: Bench, writer: Writer, data: bytes) -> None:
+    """Go on after a start: the writer writes once more, everything is sealed and released."""
+    bench.look()
+    writer.write(data)
+    bench.rotate()
+    bench.clock.advance(60)
+    bench.rotate()
+
+
+# -- killed anywhere
+
+
+SEAL_STEPS = [
+    "seal.opened", "copy.created", "copy.member", "copy.written", "copy.synced", "verify.member", "verify.done",
+    "publish.renamed", "publish.synced", "release.compared", "release.punched", "release.done",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["state kept", "state lost"])
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("step", SEAL_STEPS)
+def test_a_kill_at_any_step_of_sealing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str, nth: int, state: str
+) -> None:
+    """C2, C7, C11, C12, cases 8, 9: SIGKILL between any two actions, with or without the state directory."""
+    monkeypatch.setattr(release, "PIECE", 16 << 10)
+    writer = bench.writer().write(big(0, 30))
+
+    def scenario() -> None:
+        bench.engine.sealer.member_size = 8 << 10
+        bench.rotate()
+        writer.write(big(30, 60))
+        bench.rotate()
+        writer.write(big(60, 90))
+        bench.rotate()
+
+    assert killed(step, scenario, nth=nth)
+    if state == "state lost":
+        drop_state(bench)
+    written = writer.path.stat().st_size // 1000
+
+    settle(bench, writer, big(written, written + 10))
+
+    assert big(0, written + 10) == bench.whole()
+    assert {} == bench.lost()
+    assert bench.allocated() <= 3 * 4096
+    assert [] == quarantined(bench)
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("step", SEAL_STEPS)
+def test_a_kill_followed_by_a_writer_that_starts_anew(bench: Bench, step: str, nth: int) -> None:
+    """C11, case 15: the agent is gone and the Collector restarts with O_TRUNC: the part is then the only copy."""
+    writer = bench.writer("truncate").write(big(0, 30))
+
+    def scenario() -> None:
+        bench.engine.sealer.member_size = 8 << 10
+        bench.rotate()
+        writer.write(big(30, 60))
+        bench.rotate()
+
+    assert killed(step, scenario, nth=nth)
+    restarted = writer.path.stat().st_size // 1000
+    writer.restart().write(big(100, 110))
+
+    bench.look()
+    bench.rotate()
+    bench.clock.advance(60)
+    bench.rotate()
+
+    kept = bench.whole()
+    assert kept.endswith(big(100, 110))
+    old = kept[: -len(big(100, 110))]
+    assert big(0, len(old) // 1000) == old
+    true_loss = (restarted - len(old) // 1000) * 1000
+    assert sum(bench.lost().values()) <= true_loss
+
+
+RESET_STEPS = ["reset.leased", "reset.sealed", "reset.hinted", "reset.punched", "reset.truncated", "reset.dropped"]
+
+
+@pytest.mark.parametrize("state", ["state kept", "state lost"])
+@pytest.mark.parametrize("opener", ["append", "hold"])
+@pytest.mark.parametrize("step", RESET_STEPS)
+def test_a_kill_at_any_step_of_a_reset(bench: Bench, step: str, opener: str, state: str) -> None:
+    """C1, case 8: killed while the file is set back; the next writer's records are all there, once."""
+    bench.writer().write(big(0, 50)).close()
+
+    def scenario() -> None:
+        bench.rotate()
+        bench.engine.reset()
+
+    assert killed(step, scenario)
+    if state == "state lost":
+        drop_state(bench)
+    writer = bench.writer(opener)
+    size = os.fstat(writer.fd).st_size
+    writer.put(big(50, 60), size)
+    bench.look()
+    bench.rotate()
+    writer.put(big(60, 70), size + 10_000)
+    bench.clock.advance(60)
+    bench.rotate()
+
+    assert big(0, 70) == bench.whole()
+    assert {} == bench.lost()
+
+
+@pytest.mark.parametrize("step", ["retain.synced", "copy.created", "copy.written", "retain.marked", "retain.removed"])
+def test_a_kill_at_any_step_of_retention(make: Make, step: str) -> None:
+    """C12, case 8: a segment is there or its marker is; positions never start again and live records stay."""
+    bench = make(retention=Retention(keep=0, max_age=None, max_total=Size(0)))
+    writer = bench.writer().write(big(0, 50))
+    bench.rotate()
+    bench.stop()
+
+    def scenario() -> None:
+        bench.look()
+        bench.release()
+        bench.retain(1)
+
+    assert killed(step, scenario)
+    bench.retention = Retention(keep=0, max_age=None, max_total=None)
+    settle(bench, writer, big(50, 60))
+
+    assert bench.whole().endswith(big(50, 60))
+    assert bench.whole() in (big(0, 60), big(50, 60))
+    assert 60_000 == bench.segments()[-1].end
+    assert {} == bench.lost()
+    assert [] == quarantined(bench)
+
+
+def test_a_kill_while_the_state_is_written(bench: Bench) -> None:
+    """A journal that is replaced is whole or the old one; ids and positions stay."""
+    writer = bench.writer().write(big(0, 50))
+
+    def scenario() -> None:
+        bench.rotate()
+        bench.stop()
+
+    assert killed("state.synced", scenario)
+    first = bench.segments()[0].index["stream_id"]
+
+    settle(bench, writer, big(50, 60))
+
+    assert big(0, 60) == bench.whole()
+    assert {first} == {one.index["stream_id"] for one in bench.segments()}
+
+
+# -- starts
+
+
+def test_everything_comes_back_without_the_state(anywhere: Bench) -> None:
+    """C12: segments alone give catalogue, positions and S, with a live file half sealed."""
+    writer = anywhere.writer()
+    for number in range(5):
+        writer.write(big(number * 20, number * 20 + 20))
+        anywhere.rotate()
+    writer.write(big(100, 110))
+    before = (anywhere.stream().id, anywhere.life().position)
+    anywhere.stop()
+    drop_state(anywhere)
+
+    assert before == (anywhere.stream().id, anywhere.life().position)
+    settle(anywhere, writer, big(110, 120))
+    assert big(0, 120) == anywhere.whole()
+    assert {} == anywhere.lost()
+
+
+@pytest.mark.parametrize("boots", ["same boot", "another boot"])
+def test_a_restart_after_retention_before_the_release(make: Make, boots: str) -> None:
+    """C5, C12: the block before S outlives its retired segment; it is known, not taken for new data."""
+    bench = make(retention=Retention(keep=1, max_age=None, max_total=None))
+    writer = bench.writer().write(big(0, 50))
+    bench.rotate()
+    writer.write(big(50, 100))
+    bench.seal()
+    assert ["keep"] == bench.retain()
+    bench.crash()
+    if boots == "another boot":
+        drop_state(bench)
+
+    settle(bench, writer, big(100, 110))
+
+    assert big(50, 110) == bench.whole()
+    assert {} == bench.lost()
+    assert 110_000 == bench.segments()[-1].end
+
+
+def test_a_restart_after_a_marker(make: Make) -> None:
+    """C12: everything was retired; the marker holds position, life and guard."""
+    bench = make(retention=Retention(keep=0, max_age=None, max_total=Size(0)))
+    writer = bench.writer().write(big(0, 50))
+    bench.rotate()
+    bench.look()
+    assert ["max_total"] == bench.retain(1)
+    bench.crash()
+    drop_state(bench)
+    bench.retention = Retention(keep=0, max_age=None, max_total=None)
+    writer.write(big(50, 60))
+    bench.seal()
+    bench.crash()
+    drop_state(bench)
+
+    settle(bench, writer, big(60, 70))
+
+    assert big(50, 70) == bench.whole()
+    assert 50_000 == bench.segments()[0].start
+    assert {} == bench.lost()
+
+
+def test_holes_that_came_back_are_compared_and_punched_again(anywhere: Bench) -> None:
+    """C2, C3: after a power loss some released bytes are back; they equal what was sealed, so they go again."""
+    writer = anywhere.writer("hold").write(big(0, 100))
+    anywhere.rotate()
+    anywhere.crash()
+    drop_state(anywhere)
+    writer.put(big(0, 100)[: 37 * 1000], 0)
+    writer.put(big(0, 100)[60_000:70_000], 60_000)
+    writer.put(big(100, 110), 100_000)
+    anywhere.rotate()
+
+    assert big(0, 110) == anywhere.whole()
+    assert anywhere.allocated() <= 3 * 4096
+    assert {} == anywhere.lost()
+
+
+def test_a_guard_that_power_took_is_no_contradiction(anywhere: Bench) -> None:
+    """C5, H12: the guard's blocks were never written to the medium; NULs there are believed after a start."""
+    writer = anywhere.writer("hold").write(big(0, 100))
+    anywhere.rotate()
+    anywhere.crash()
+    drop_state(anywhere)
+    writer.put(bytes(1000), 99_000)
+    writer.put(big(100, 110), 100_000)
+    anywhere.rotate()
+    writer.put(big(110, 120), 110_000)
+    anywhere.rotate()
+
+    assert big(0, 120) == anywhere.whole()
+    assert {} == anywhere.lost()
+
+
+def test_a_live_file_shorter_than_s_begins_anew(anywhere: Bench) -> None:
+    """H12: power took unsynced data that was sealed already: nothing is lost, and the log goes on."""
+    writer = anywhere.writer("append").write(big(0, 100))
+    anywhere.rotate()
+    anywhere.crash()
+    writer.cut(98_000)
+    writer.write(big(100, 110))
+    anywhere.rotate()
+    anywhere.clock.advance(60)
+    anywhere.rotate()
+
+    kept = anywhere.whole()
+    assert big(0, 100) == kept[:100_000]
+    assert kept.endswith(big(100, 110))
+    assert sum(anywhere.lost().values()) <= 98_000
+
+
+def test_a_new_incarnation_while_the_agent_was_away(anywhere: Bench) -> None:
+    """C11, case 15: the writer truncated and wrote more than before; guard and hole tell."""
+    writer = anywhere.writer("truncate").write(big(0, 100))
+    anywhere.rotate()
+    anywhere.stop()
+    writer.restart().write(big(100, 300))
+    anywhere.rotate()
+
+    assert big(0, 300) == anywhere.whole()
+    assert {} == anywhere.lost()
+
+
+def test_another_file_while_the_agent_was_away(anywhere: Bench) -> None:
+    """Case 17: deleted and made again; inode numbers are reused at once, and still it is another life."""
+    writer = anywhere.writer().write(big(0, 100))
+    anywhere.rotate()
+    anywhere.stop()
+    writer.close()
+    writer.path.unlink()
+    anywhere.writer().write(big(100, 200))
+    anywhere.rotate()
+
+    assert big(0, 200) == anywhere.whole()
+    assert {} == anywhere.lost()
+
+
+# -- leftovers
+
+
+def half_sealed(bench: Bench, records: bytes, until: str = "copy.written") -> Path:
+    """A part that a kill left; its path."""
+    writer = bench.writer().write(records)
+
+    def scenario() -> None:
+        bench.engine.sealer.member_size = 8 << 10
+        bench.seal()
+
+    assert killed(until, scenario)
+    writer.close()
+    return bench.path / names.part_name(LEAF)
+
+
+def test_a_part_whose_bytes_are_live_is_dropped(bench: Bench) -> None:
+    """C10, C11: only then; the next seal writes it anew."""
+    part = half_sealed(bench, big(0, 50))
+    bench.look()
+
+    assert not part.exists()
+    assert [] == bench.names()
+    assert big(0, 50) == bench.whole()
+
+
+@pytest.mark.parametrize("state", ["state kept", "state lost"])
+def test_a_part_whose_live_file_changed_is_published(bench: Bench, state: str) -> None:
+    """C10, C11: it is the only copy; found again by what it says of itself, also without the state directory."""
+    part = half_sealed(bench, big(0, 50))
+    if state == "state lost":
+        drop_state(bench)
+    (bench.path / LEAF).write_bytes(big(50, 60))
+    bench.rotate()
+
+    assert not part.exists()
+    assert big(0, 60) == bench.whole()
+    assert "recovered" == bench.segments()[0].index["reason"]
+
+
+def test_a_part_whose_live_file_is_gone_is_published(bench: Bench) -> None:
+    """C10: deleted meanwhile."""
+    half_sealed(bench, big(0, 50))
+    (bench.path / LEAF).unlink()
+    bench.look()
+
+    assert big(0, 50) == bench.whole()
+
+
+@pytest.mark.parametrize("cut", [1, 100, 9000, 20_000])
+def test_a_torn_part_is_cut_at_its_first_bad_member(bench: Bench, cut: int) -> None:
+    """C10: members are walked; whatever follows the last sound one and its last record end is given up."""
+    part = half_sealed(bench, big(0, 50), "copy.member")
+    size = part.stat().st_size
+    os.truncate(part, max(0, size - cut))
+    (bench.path / LEAF).write_bytes(big(50, 60))
+    bench.rotate()
+
+    kept = bench.whole()
+    assert kept.endswith(big(50, 60))
+    assert big(0, len(kept) // 1000 - 10) == kept[: -len(big(50, 60))]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 500, b"\x1f\x8b\x08\x04\0\0\0\0"])
+def test_an_empty_or_torn_part_is_removed(bench: Bench, damage: bytes) -> None:
+    """Case 13: nothing whole was written, so every byte is still where it was."""
+    bench.writer().write(big(0, 10))
+    part = bench.path / names.part_name(LEAF)
+    part.write_bytes(damage)
+    bench.rotate()
+
+    assert not part.exists()
+    assert big(0, 10) == bench.whole()
+
+
+def test_an_unknown_part_is_quarantined(make: Make) -> None:
+    """C10: a part of no known stream is set aside, never deleted."""
+    other = make("other")
+    half_sealed(other, big(0, 50))
+    bench = make("watched")
+    stray = bench.path / ".stray.part"
+    os.rename(other.path / names.part_name(LEAF), stray)
+    bench.look()
+
+    assert not stray.exists()
+    assert 1 == len(quarantined(bench))
+    assert "quarantine" == bench.events("quarantine")[0]["event"]
+
+
+def test_a_part_that_contradicts_a_segment_is_quarantined(bench: Bench) -> None:
+    """C7: it overlaps what was published but holds other bytes: neither is believed blindly, neither deleted."""
+    writer = bench.writer().write(big(0, 50))
+    bench.engine.sealer.member_size = 8 << 10
+    kept: list[bytes] = []
+    with at("copy.written", lambda: kept.append((bench.path / names.part_name(LEAF)).read_bytes())):
+        bench.rotate()
+    bench.stop()
+    first = bench.path / bench.names()[0]
+    writer.cut()
+    stream_id = bytes.fromhex(bench.segments()[0].index["stream_id"])
+    _, *raw = member.encode(
+        memoryview(big(70, 71)), stream_id=stream_id, identity=Identity(1, None), position=0, physical=0, seen=0.0,
+        records=1, compress=member.compressor("fast"), offset=0,
+    )  # fmt: skip
+    (bench.path / names.part_name(LEAF)).write_bytes(b"".join(raw))
+    before = first.read_bytes()
+    bench.look()
+
+    assert 1 == len(quarantined(bench))
+    assert before == first.read_bytes()
+
+
+def test_a_segment_of_the_wanted_name_is_not_believed(bench: Bench) -> None:
+    """C7: the final name exists, but it is the old file's: content decides, the part is the only copy."""
+    writer = bench.writer("truncate").write(big(0, 20))
+    bench.rotate()
+    bench.stop()
+    bench.clock.jump(-3600)
+    writer.restart().write(big(20, 40))
+
+    def scenario() -> None:
+        bench.look()
+        bench.seal()
+
+    assert killed("verify.done", scenario)
+    writer.restart().write(big(40, 50))
+    bench.rotate()
+
+    assert big(0, 50) == bench.whole()
+    assert {} == bench.lost()
+
+
+def test_a_foreign_part_is_left_alone(bench: Bench) -> None:
+    """Case 22: another program's hidden `.part` file is not ours to remove."""
+    foreign = bench.path / ".download.bin.part"
+    foreign.write_bytes(b"half a film")
+    bench.rotate()
+
+    assert b"half a film" == foreign.read_bytes()
+
+
+def test_a_foreign_file_in_the_parts_place_is_set_aside(bench: Bench) -> None:
+    """It would stop every seal; unknown leftovers are quarantined, never deleted."""
+    bench.writer().write(big(0, 10))
+    (bench.path / names.part_name(LEAF)).write_bytes(b"who am I")
+    bench.rotate()
+
+    assert big(0, 10) == bench.whole()
+    assert 1 == len(quarantined(bench))
+
+
+@pytest.mark.parametrize("kind", ["directory", "symlink", "fifo"])
+def test_strange_entries_named_like_parts_stop_nothing(bench: Bench, kind: str) -> None:
+    """Case 19: a directory, a symlink or a FIFO of such a name is not opened, and the agent starts."""
+    strange = bench.path / ".strange.part"
+    if kind == "directory":
+        strange.mkdir()
+    elif kind == "symlink":
+        strange.symlink_to("/etc/hostname")
+    else:
+        os.mkfifo(strange)
+    bench.writer().write(big(0, 10))
+    bench.rotate()
+
+    assert big(0, 10) == bench.whole()
+    assert os.path.lexists(strange)
+
+
+def test_a_part_beside_a_refused_live_file(bench: Bench) -> None:
+    """The live file became a hard link meanwhile: it cannot be compared, so the part is published; the agent starts."""
+    half_sealed(bench, big(0, 50))
+    os.link(bench.path / LEAF, bench.path / "second.name")
+    bench.look()
+
+    assert big(0, 50) == bench.sealed()
+
+
+def test_a_damaged_newest_segment_does_not_stop_the_start(bench: Bench) -> None:
+    """A bit flipped in an archive: the agent starts, goes on sealing, and the damage is told by `verify`."""
+    writer = bench.writer().write(big(0, 50))
+    bench.rotate()
+    bench.stop()
+    path = bench.path / bench.names()[0]
+    data = bytearray(path.read_bytes())
+    data[200] ^= 0x55
+    path.write_bytes(bytes(data))
+    drop_state(bench)
+
+    writer.write(big(50, 60))
+    outcome = bench.rotate()[0]
+
+    assert outcome.error is None
+    assert 60_000 == bench.life().position
+
+
+def test_truncated_archives_are_left_alone(bench: Bench) -> None:
+    """Case 12: a cut, non-empty segment beside its live file is neither deleted nor believed."""
+    bench.writer().write(big(0, 50))
+    bench.rotate()
+    bench.stop()
+    path = bench.path / bench.names()[0]
+    os.truncate(path, path.stat().st_size - 30)
+    before = path.read_bytes()
+    bench.rotate()
+
+    assert before == path.read_bytes()
+    assert "damaged segment" == bench.events("error")[0]["reason"]
+
+
+def test_foreign_archives_are_not_read_as_ours(bench: Bench) -> None:
+    """Case 12, 13: others' .gz files, also empty ones and ones of our name's form, stay as they are."""
+    foreign = {
+        "telemetry-2024-10-22T16-30-00.000.json.gz": gzip.compress(b"x"),
+        "telemetry_20241022_163000.json.gz": gzip.compress(b"{}\n"),
+        "telemetry_20241022_163001.json.gz": b"",
+        "telemetry.json.1.gz": b"",
+    }
+    for name, content in foreign.items():
+        (bench.path / name).write_bytes(content)
+    bench.writer().write(big(0, 10))
+    bench.rotate()
+
+    assert foreign == {name: (bench.path / name).read_bytes() for name in foreign}
+    assert big(0, 10) == b"".join(
+        gzip.decompress((bench.path / name).read_bytes()) for name in bench.names() if name not in foreign
+    )
+
+
+def test_a_lost_directory_entry_is_made_again(bench: Bench) -> None:
+    """Case 14, C10: the rename did not reach the medium: the part lies under its own name, complete with index."""
+    writer = bench.writer().write(big(0, 50))
+    bench.seal()
+    bench.crash()
+    segment = bench.path / bench.names()[0]
+    segment.rename(bench.path / names.part_name(LEAF))
+    settle(bench, writer, big(50, 60))
+
+    assert big(0, 60) == bench.whole()
+    assert {} == bench.lost()
