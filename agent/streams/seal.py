@@ -65,6 +65,8 @@ class Draft:
     owns_live: bool
     started: float
     first: int
+    base: int
+    """The position of physical offset 0."""
     tail: bytes = b""
     truncated: bool = False
     more: bool = False
@@ -184,11 +186,19 @@ class Sealer:
                 path=os.path.join(place.archive.path, name),
                 hint="it is examined at the next start",
             ) from None
-        return Draft(stream, reason, live, part, owned, started, first)
+        return Draft(stream, reason, live, part, owned, started, first, self._base(stream, first))
+
+    def _base(self, stream: Stream, first: int) -> int:
+        """The position of physical offset 0.
+
+        A writer whose file was emptied under it goes on at its old offset: the NULs before are no loss of this life,
+        what was lost was counted when the life before ended. So they take no positions.
+        """
+        life = stream.incarnation
+        assert life is not None  # noqa: S101 - recognise has just set it
+        return life.base - first if life.sealed == 0 < life.base else life.base
 
     def _fill(self, draft: Draft, whole: bool) -> None:
-        life = draft.stream.incarnation
-        assert life is not None  # noqa: S101 - recognise has set it
         live, part = draft.live, draft.part
         compress = self._compress(draft.stream.rotation.level)
         end = live.size()
@@ -206,7 +216,7 @@ class Sealer:
             if not _still_there(live, data, at):
                 break  # what it was, a truncation or a rewrite, the comparison says
             lines = _count_lines(self._buffer, stop)
-            part.append(data, position=life.base + at, physical=at, seen=now, compress=compress, records=lines)
+            part.append(data, position=draft.base + at, physical=at, seen=now, compress=compress, records=lines)
             draft.tail = (draft.tail + bytes(data[-2 * _PROBE :]))[-2 * _PROBE :]
             at += stop
             if last:
@@ -352,10 +362,9 @@ class Sealer:
         """The segment is durable: S moves."""
         stream, life = draft.stream, draft.stream.incarnation
         assert life is not None  # noqa: S101 - recognise has set it
-        if draft.gap and draft.first > life.sealed:
-            self._tools.lost(
-                stream, "gap", draft.first - life.sealed, positions=[life.position, published.extent.start]
-            )
+        missing = published.extent.start - life.position
+        if missing > 0:
+            self._tools.lost(stream, "gap", missing, positions=[life.position, published.extent.start])
         wanted = published.source.end - draft.live.floor(published.source.end)
         tail = draft.tail
         if len(tail) < min(wanted, published.extent.length):
@@ -363,7 +372,7 @@ class Sealer:
         if len(tail) < wanted and draft.first == life.sealed:
             tail = life.guard + tail
         stream.segments.append(published)
-        life.sealed = published.source.end
+        life.base, life.sealed = draft.base, published.source.end
         life.guard = tail[-wanted:] if wanted else b""
         life.largest = max(life.largest, life.sealed)
         stream.seals += 1

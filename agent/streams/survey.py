@@ -127,22 +127,29 @@ class Survey:
             return
         if life is not None:
             life.largest = max(life.largest, info.st_size)
-        self._note_since(stream, info, now)
+        if self._note_since(stream, info, now) and not changed:
+            looked.touched.append(stream)  # its time is known only now: it was recognised after it changed
         if changed and stream.refused and stream.refused.reason not in ("permission", "filesystem"):
             stream.refused = None
 
-    def _note_since(self, stream: Stream, info: os.stat_result, now: float) -> None:
-        """When the oldest unsealed byte was noticed; for a file that was there before us, its last change."""
+    def _note_since(self, stream: Stream, info: os.stat_result, now: float) -> bool:
+        """When the oldest unsealed byte was noticed; for a file that was there before us, its last change.
+
+        True when it was noticed just now.
+        """
         facts = stream.facts
         if stream.live_bytes <= 0:
             facts.since, facts.since_wall = None, 0.0
-        elif facts.since is None:
+            return False
+        if facts.since is None:
             wall = self._tools.clock.now()
             if not facts.since_wall:
                 facts.since_wall = min(wall, info.st_mtime)
             facts.since = now - max(0.0, wall - facts.since_wall)
             if stream.rotation.schedule and facts.scheduled is None:
                 facts.scheduled = next_run(stream.rotation.schedule, wall)
+            return True
+        return False
 
     def _vanished(self, stream: Stream, looked: Looked) -> None:
         stream.facts.there = False

@@ -40,8 +40,10 @@ def _check_pair(before: Segment, after: Segment) -> list[str]:
     if after.start - before.end != after.gap:
         findings.append(f"{name}: starts at {after.start}, {before.path.name} ends at {before.end}, gap {after.gap}")
     start, end = after.index["physical"][0], before.index["physical"][1]
-    goes_on = after.incarnation == before.incarnation and start == end + after.gap
-    if not goes_on and start != after.gap:
+    same = after.incarnation == before.incarnation
+    # A file that was emptied begins anew at 0, or behind its old end when its writer kept the offset.
+    anew = start in (0, after.gap) or not same or start >= end
+    if not (same and start == end + after.gap) and not anew:
         findings.append(f"{name}: begins at byte {start} of the file, neither at {end} nor anew")
     if (after.name_time() or "") < (before.name_time() or ""):
         findings.append(f"{name}: older by name than {before.path.name}")
