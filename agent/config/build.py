@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agent.config.keys import entry, fields, table
+from agent.config.keys import attribute, concrete, entry, fields, table
 from agent.config.schema import Config
 from agent.config.source import fail
 
@@ -40,15 +40,16 @@ class _Builder:
             elif item := entry(annotation):
                 found[name] = tuple(self._entries(item, key, found))
             elif key in self._values:
-                found[name] = self._values[key]
+                found[attribute(name)] = self._values[key]
         return found
 
     def _entries(self, item: type[msgspec.Struct], key: str, sections: Mapping[str, Any]) -> Iterator[msgspec.Struct]:
         number = 0
         while (one := f"{key}[{number}]") in self._values:
-            arguments = self.given(item, one, sections)
-            for field in msgspec.structs.fields(item):
+            struct = concrete(item, self._values.get(f"{one}.kind"))
+            arguments = self.given(struct, one, sections)
+            for field in msgspec.structs.fields(struct):
                 if field.required and field.name not in arguments:
                     raise fail(self._origins[one], one, f"has no {field.name}", f"{field.name} must be given")
-            yield item(**arguments)
+            yield struct(**arguments)
             number += 1

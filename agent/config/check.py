@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agent.config.schema import Config, Files, Retention, Rotation
+from agent.config.checks import Check, Command, Http, Levels, Process, Stream
+from agent.config.schema import Config, Files, Health, Retention, Rotation
 from agent.kit.schedule import next_run
 
 _SHORTEST = 0.1
@@ -39,8 +40,8 @@ def problems(config: Config) -> Iterator[Problem]:
     except ValueError as error:
         yield Problem("web.listen", str(error))
     yield from _at_least(_SHORTEST, "system.interval", config.system.interval)
-    yield from _at_least(_SHORTEST, "health.interval", config.health.interval)
-    yield from _at_least(_SHORTEST, "health.timeout", config.health.timeout)
+    yield from _at_least(_SHORTEST, "system.timeout", config.system.timeout)
+    yield from _health(config.health)
 
 
 def _files(files: Files) -> Iterator[Problem]:
@@ -90,3 +91,69 @@ def _retention(rules: Retention, section: str) -> Iterator[Problem]:
 def _at_least(least: float, key: str, value: float | None) -> Iterator[Problem]:
     if value is not None and value < least:
         yield Problem(key, f"is {value}, shorter than {round(least * 1000)}ms")
+
+
+def _health(health: Health) -> Iterator[Problem]:
+    yield from _at_least(_SHORTEST, "health.interval", health.interval)
+    yield from _at_least(_SHORTEST, "health.timeout", health.timeout)
+    names: set[str] = set()
+    for number, check in enumerate(health.check):
+        section = f"health.check[{number}]"
+        if check.name in names:
+            yield Problem(f"{section}.name", f"is {check.name!r}, as that of an entry before it")
+        names.add(check.name)
+        yield from _check(check, section)
+
+
+def _check(check: Check, section: str) -> Iterator[Problem]:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", check.name):
+        yield Problem(f"{section}.name", f"is {check.name!r}", "write letters, digits, _ and -, at most 64")
+    try:
+        _ = check.streak
+    except ValueError as error:
+        yield Problem(f"{section}.for", str(error))
+    for name in ("interval", "timeout", "action_timeout"):
+        yield from _at_least(_SHORTEST, f"{section}.{name}", getattr(check, name))
+    yield from _limits(check, section)
+    if isinstance(check, Http):
+        yield from _http(check, section)
+    if isinstance(check, Command | Process):
+        yield from _expression(check, section)
+    if isinstance(check, Stream):
+        for signal in set(check.signals) - {"traces", "logs", "metrics"}:
+            yield Problem(f"{section}.signals", f"has {signal!r}", "there are traces, logs and metrics")
+
+
+def _limits(check: Check, section: str) -> Iterator[Problem]:
+    warn, critical = getattr(check, "warn", None), getattr(check, "critical", None)
+    if warn is not None and critical is not None and warn > critical:
+        yield Problem(f"{section}.warn", f"is {warn}, above critical, {critical}")
+    if isinstance(check, Levels) and warn is None and critical is None:
+        yield Problem(f"{section}.warn", "is off and so is critical, so nothing would be judged")
+
+
+def _http(check: Http, section: str) -> Iterator[Problem]:
+    if not re.fullmatch(r"https?://[^\s/]+\S*", check.url):
+        yield Problem(f"{section}.url", "is no http:// or https:// address")
+    for one in check.status:
+        if not re.fullmatch(r"[1-5](xx|[0-9]{2})", one):
+            yield Problem(f"{section}.status", f"has {one!r}", 'write codes such as "204" or "2xx"')
+    if not all(": " in header for header in check.headers):
+        yield Problem(f"{section}.headers", "has one without a value", 'write "Name: value"')
+    yield from _pattern(check.body, f"{section}.body")
+
+
+def _expression(check: Command | Process, section: str) -> Iterator[Problem]:
+    if isinstance(check, Process):
+        yield from _pattern(check.command_line, f"{section}.command_line")
+    else:
+        yield from _pattern(check.output, f"{section}.output")
+        if not check.command or not check.command[0]:
+            yield Problem(f"{section}.command", "names no program")
+
+
+def _pattern(pattern: str, key: str) -> Iterator[Problem]:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        yield Problem(key, f"is no regular expression: {error}")

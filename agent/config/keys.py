@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from keyword import iskeyword
 from typing import Any, get_args, get_origin
 
 import msgspec
 
+from agent.config.checks import KINDS, Check, Plugin
 from agent.config.schema import Config
 from agent.config.values import Kind
 
@@ -35,7 +37,22 @@ def entry(annotation: Any) -> type[msgspec.Struct] | None:
 @cache
 def fields(struct: type[msgspec.Struct]) -> Mapping[str, Any]:
     """The keys of a section and their types, in the schema's order."""
-    return {field.name: field.type for field in msgspec.structs.fields(struct)}
+    return {field.name.removesuffix("_"): field.type for field in msgspec.structs.fields(struct)}
+
+
+def attribute(key: str) -> str:
+    """The attribute that holds a section's key: the same but for Python's own words, `for_`."""
+    return f"{key}_" if iskeyword(key) else key
+
+
+def concrete(struct: type[msgspec.Struct], kind: object) -> type[msgspec.Struct]:
+    """The struct of an entry: that of its `kind` where the entries of an array differ in kind."""
+    return KINDS.get(str(kind), Plugin) if struct is Check else struct
+
+
+def variants(struct: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
+    """The structs that an entry may be."""
+    return [*KINDS.values(), Plugin] if struct is Check else [struct]
 
 
 @cache
@@ -60,18 +77,20 @@ def known() -> tuple[str, ...]:
         for name, annotation in fields(struct).items():
             yield prefix + name
             if below := table(annotation) or entry(annotation):
-                yield from walk(below, f"{prefix}{name}.")
+                for one in variants(below):
+                    yield from walk(one, f"{prefix}{name}.")
 
-    return tuple(walk(Config, ""))
+    return tuple(dict.fromkeys(walk(Config, "")))
 
 
-def kind_of(key: str) -> Kind:
-    """The kind of a key that exists."""
+def kind_of(key: str, settings: Mapping[str, Any]) -> Kind:
+    """The kind of a key that exists; `settings` by key tell of what kind an entry is."""
     struct: type[msgspec.Struct] = Config
-    *tables, name = unnumbered(key).split(".")
-    for one in tables:
-        annotation = fields(struct)[one]
-        struct = table(annotation) or entry(annotation) or struct
+    *tables, name = key.split(".")
+    for number, one in enumerate(tables):
+        annotation = fields(struct)[unnumbered(one)]
+        kind = settings.get(".".join((*tables[: number + 1], "kind")))
+        struct = concrete(table(annotation) or entry(annotation) or struct, kind)
     return Kind(fields(struct)[name])
 
 

@@ -88,12 +88,13 @@ def find(path: str | None, environ: Mapping[str, str]) -> str:
 def _merge(settings: Iterable[Setting]) -> tuple[dict[str, Any], dict[str, str]]:
     """The last value of each key, converted, and its origin. The header of an entry has the value None."""
     last = {setting.key: setting for setting in settings}
+    given = {key: setting.value for key, setting in last.items()}
     values: dict[str, Any] = {}
     for key, setting in last.items():
         if key.endswith("]"):
             values[key] = None
             continue
-        kind = kind_of(key)
+        kind = kind_of(key, given)
         try:
             values[key] = kind.from_text(str(setting.value)) if setting.text else kind.convert(setting.value)
         except ValueError as error:

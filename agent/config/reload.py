@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from agent.config.keys import entry, fields
+from agent.config.keys import attribute, entry, fields
 from agent.config.schema import Config
 
 _ABSENT = object()
@@ -26,7 +26,7 @@ def changed(old: Config, new: Config) -> list[str]:
 def flat(struct: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Every dotted key in `struct` with its value, in the schema's order; `prefix` goes before each key."""
     for name, annotation in fields(type(struct)).items():
-        key, value = prefix + name, getattr(struct, name)
+        key, value = prefix + name, getattr(struct, attribute(name))
         if entry(annotation):
             for number, one in enumerate(value):
                 yield from flat(one, f"{key}[{number}].")

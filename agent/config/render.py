@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from agent.config import schema
+from agent.config.checks import KINDS, Check, Plugin
 from agent.config.keys import entry, fields, kind_of, table
 from agent.config.loader import SEARCH, Loaded
 from agent.config.reload import flat
@@ -46,7 +47,9 @@ def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
     """
     values = dict(flat(loaded.config))
     return [
-        (key, shown(kind_of(key), value), loaded.origins[key]) for key, value in values.items() if key in loaded.origins
+        (key, shown(kind_of(key, values), value), loaded.origins[key])
+        for key, value in values.items()
+        if key in loaded.origins
     ]
 
 
@@ -70,11 +73,43 @@ def _section(name: str, annotation: Any) -> Iterator[str]:
     struct, repeated = _struct(annotation)
     yield _comment(inspect.getdoc(struct) or "") + (f"# [[{name}]]\n" if repeated else f"[{name}]\n")
     for field in msgspec.structs.fields(struct):
-        doc = _comment(_docs(struct)[field.name])
-        if table(field.type):
-            yield f"{doc}# [{name}.{field.name}]\n"
-        else:
-            yield doc + "".join(f"# {line}\n" for line in _assignment(field.name, _default(field)))
+        if not entry(field.type):
+            yield _field(name, field, _docs(struct)[field.name])
+    for field in msgspec.structs.fields(struct):
+        if entry(field.type) is Check:
+            yield _comment(_docs(struct)[field.name] + " Every check has these keys; below are those of each kind.")
+            yield from _checks(f"{name}.{field.name}")
+
+
+def _checks(name: str) -> Iterator[str]:
+    """The keys of every check, then those that each kind adds or changes."""
+    yield f"# [[{name}]]\n"
+    yield from (_field(name, field, _docs(Check)[field.name]) for field in msgspec.structs.fields(Check))
+    for kind, struct in _kinds():
+        example = kind or "a_plugin"
+        yield _comment(inspect.getdoc(struct) or "") + f'# [[{name}]]\n# kind = "{example}"\n# name = "{example}"\n'
+        yield from (_field(name, field, doc) for field, doc in _own(struct))
+
+
+def _kinds() -> list[tuple[str, type[Check]]]:
+    return [*KINDS.items(), ("", Plugin)]
+
+
+def _own(struct: type[Check]) -> list[tuple[msgspec.structs.FieldInfo, str]]:
+    """What a kind has beside the keys of every check, each with its meaning; the class that is nearest tells it."""
+    docs = {
+        name: doc for base in reversed(struct.__mro__) if issubclass(base, Check) for name, doc in _docs(base).items()
+    }
+    common = fields(Check)
+    return [
+        (field, docs[field.name]) for field in msgspec.structs.fields(struct) if field.name.strip("_") not in common
+    ]
+
+
+def _field(section: str, field: msgspec.structs.FieldInfo, doc: str) -> str:
+    if table(field.type):
+        return f"{_comment(doc)}# [{section}.{field.name}]\n"
+    return _comment(doc) + "".join(f"# {line}\n" for line in _assignment(field.name.removesuffix("_"), _default(field)))
 
 
 def _assignment(name: str, value: object) -> list[str]:
@@ -94,17 +129,28 @@ def _tables(name: str, annotation: Any) -> Iterator[str]:
     struct, repeated = _struct(annotation)
     yield f"### `{f'[[{name}]]' if repeated else f'[{name}]'}`\n"
     yield (inspect.getdoc(struct) or "") + "\n"
-    yield "| key | type | default | meaning |\n|---|---|---|---|\n" + "".join(map(_row, _rows(struct)))
-
-
-def _rows(struct: type[msgspec.Struct]) -> Iterator[tuple[str, str, str, str]]:
+    yield _grid((field, _docs(struct)[field.name]) for field in msgspec.structs.fields(struct))
     for field in msgspec.structs.fields(struct):
-        doc = " ".join(_docs(struct)[field.name].split())
-        if table(field.type):
-            yield f"`{field.name}`", "table", "", doc
-        else:
-            default = "required" if field.required else f"`{to_toml(field.default)}`"
-            yield f"`{field.name}`", Kind(field.type).describe(), default, doc
+        if entry(field.type) is Check:
+            yield f"### `[[{name}.{field.name}]]`\n\n{inspect.getdoc(Check)}\n"
+            yield _grid((one, _docs(Check)[one.name]) for one in msgspec.structs.fields(Check))
+            for kind, below in _kinds():
+                yield f'#### `kind = "{kind or "..."}"`\n\n{inspect.getdoc(below)}\n'
+                yield _grid(own) if (own := _own(below)) else ""
+
+
+def _grid(rows: Iterable[tuple[msgspec.structs.FieldInfo, str]]) -> str:
+    return "| key | type | default | meaning |\n|---|---|---|---|\n" + "".join(_row(_cells(*row)) for row in rows)
+
+
+def _cells(field: msgspec.structs.FieldInfo, doc: str) -> tuple[str, str, str, str]:
+    key, text = f"`{field.name.removesuffix('_')}`", " ".join(doc.split())
+    if table(field.type):
+        return key, "table", "", text
+    if entry(field.type):
+        return key, "array of tables", "", text
+    default = "required" if field.required else f"`{to_toml(_default(field))}`"
+    return key, Kind(field.type).describe(), default, text
 
 
 def _row(cells: tuple[str, ...]) -> str:
@@ -121,7 +167,9 @@ def _struct(annotation: Any) -> tuple[type[msgspec.Struct], bool]:
 
 def _default(field: msgspec.structs.FieldInfo) -> object:
     """The default, or for a key that must be given the first example of the schema."""
-    return Kind(field.type).examples[0] if field.required else field.default
+    if field.required:
+        return Kind(field.type).examples[0]
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 @cache

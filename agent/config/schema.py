@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from agent.config.checks import BUILT_IN, BuiltIn, Check
 from agent.config.match import FOREIGN_ARCHIVES, hidden, matches
 from agent.kit.units import Duration, Share, Size
 
@@ -172,6 +173,16 @@ class System(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     interval: Duration = Duration("10s")
     """Time between two readings."""
+    timeout: Duration = Duration("5s")
+    """Time that a reading may take; what has not answered by then is left out and asked again later."""
+    node_exporter_names: bool = False
+    """Also give the numbers under the names of node_exporter, `node_*`."""
+    procfs: str = "/proc"
+    """Where procfs is mounted; in a container that has the host's mounted, such as `/host/proc`."""
+    sysfs: str = "/sys"
+    """Where sysfs is mounted."""
+    rootfs: str = "/"
+    """Where the root of the host is mounted; mount points are looked at below it and named without it."""
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,7 +193,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     timeout: Duration = Duration("5s")
     """Time that a check has, before it counts as failed."""
     cache_ttl: Duration = Duration("60s")
-    """A result older than this counts as unknown."""
+    """A result older than this counts as unknown; for a check whose interval is longer, older than two intervals
+    and its timeout."""
+    built_in: tuple[BuiltIn, ...] = BUILT_IN
+    """The checks that need no entry: the watched directory, its disk's space and inodes, memory, the main loop, and
+    the streams. An entry of the same name replaces one."""
+    check: tuple[Check, ...] = ()
+    """Further checks."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):

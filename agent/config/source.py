@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from agent.config.keys import entry, fields, kinds, known, near, table, unnumbered
+from agent.config.checks import KINDS, PLUGINS, Check
+from agent.config.keys import concrete, entry, fields, kinds, known, near, table, unnumbered
 from agent.config.lines import key_lines
 from agent.config.schema import Config
 from agent.kit.errors import ConfigError
@@ -89,10 +90,26 @@ def _walk(
             if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
                 raise fail(origin(key), key, "is not an array of tables", f"write [[{key}]], once for each entry")
             for number, one in enumerate(value):
-                yield Setting(f"{key}[{number}]", None, origin(f"{key}[{number}]"))
-                yield from _walk(one, below, f"{key}[{number}].", origin)
+                place = f"{key}[{number}]"
+                yield Setting(place, None, origin(place))
+                if below is Check:
+                    _check_kind(one.get("kind"), place, origin)
+                yield from _walk(one, concrete(below, one.get("kind")), f"{place}.", origin)
         else:
             yield Setting(key, value, origin(key))
+
+
+def _check_kind(kind: object, place: str, origin: Callable[[str], str]) -> None:
+    """Raise ConfigError for a check of no kind, or of one that neither we nor an installed package has."""
+    from difflib import get_close_matches
+    from importlib.metadata import entry_points
+
+    if kind is None:
+        raise fail(origin(place), place, "has no kind", f"known are {', '.join(KINDS)}")
+    if not isinstance(kind, str) or (kind not in KINDS and not entry_points(group=PLUGINS, name=kind)):
+        close = get_close_matches(str(kind), KINDS, 1)
+        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(KINDS)}, and installed plug-ins"
+        raise fail(origin(f"{place}.kind"), f"{place}.kind", f"is {kind!r}, which no package here provides", hint)
 
 
 # -- the environment and the command line

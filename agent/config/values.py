@@ -43,8 +43,8 @@ class Kind:
 
     @property
     def quantity(self) -> bool:
-        """True for durations and sizes."""
-        return self.parts[0] in (Duration, Size)
+        """True for durations, sizes and percentages."""
+        return self.parts[0] in (Duration, Size, Share)
 
     def describe(self) -> str:
         """The type in a few words, for the reference."""
@@ -98,6 +98,8 @@ def _words(part: Any) -> str:
         return ", ".join(f"`{json.dumps(choice)}`" for choice in get_args(part))
     if get_origin(part) is tuple:
         return "list of strings"
+    if get_origin(part) is dict:
+        return "table"
     names = {
         Duration: "duration",
         Size: "size",
@@ -105,6 +107,7 @@ def _words(part: Any) -> str:
         str: "string",
         bool: "`true` or `false`",
         int: "integer",
+        float: "number",
     }
     return names[part]
 
@@ -128,6 +131,8 @@ def to_toml(value: object) -> str:
         return _quoted(str(value))
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(map(to_toml, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_quoted(str(key))} = {to_toml(one)}" for key, one in value.items()) + "}"
     return str(value)
 
 

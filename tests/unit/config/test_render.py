@@ -10,8 +10,9 @@ from typing import Annotated
 import pytest
 from msgspec import Meta
 
-from agent.config import Config, load
-from agent.config.keys import kinds, known
+from agent.config import Config, Health, load
+from agent.config.checks import KINDS, Check
+from agent.config.keys import fields, kinds, known, variants
 from agent.config.render import SECRET, commented_toml, effective, markdown_reference, shown
 from agent.config.values import Kind, to_toml
 from tests.unit.config.conftest import Load
@@ -32,8 +33,9 @@ def test_agent_toml_equals_the_defaults() -> None:
     assert {"default"} == set(loaded.origins.values())
 
 
-def test_every_key_of_agent_toml_loads_when_uncommented(home: Path) -> None:
+def test_every_key_of_agent_toml_loads_when_uncommented(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Uncommented it is still valid, still equals the defaults, and has every key there is."""
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: ["a_plugin"])
     beginnings = ("[", "# [", "#     ", "# ]")
     lines = [
         line.removeprefix("# ")
@@ -46,15 +48,24 @@ def test_every_key_of_agent_toml_loads_when_uncommented(home: Path) -> None:
 
     (rule,) = loaded.config.stream
     given = {key for key, origin in loaded.origins.items() if origin.startswith("file ")}
-    assert Config(stream=(rule,)) == loaded.config
-    assert {"stream[0]", "stream[0].match", *kinds()} == given
+    checks = loaded.config.health.check
+    assert Config(stream=(rule,), health=Health(check=checks)) == loaded.config
+    assert ["clock", *KINDS, "a_plugin"] == [check.kind for check in checks]
+    assert {"stream[0]", "stream[0].match", *kinds()} == {key for key in given if not key.startswith("health.check")}
 
 
 def test_reference_has_a_row_for_every_key_and_a_table_for_every_section() -> None:
     """Each row has four cells: key, type, default, meaning."""
     lines = markdown_reference().splitlines()
     rows = [line.replace("\\|", "") for line in lines if line.startswith("| `")]
-    keys = [key for key in known() if "." in key and not key.startswith(("stream.rotation.", "stream.retention."))]
+    apart = ("stream.rotation.", "stream.retention.", "health.check.")
+    keys = [key for key in known() if "." in key and not key.startswith(apart)]
+    keys += [
+        key
+        for check in (Check, *variants(Check))
+        for key in fields(check)
+        if check is Check or key not in fields(Check)
+    ]
 
     assert [key.split(".")[-1] for key in keys] == [row.split("`")[1] for row in rows]
     assert all(row.count("|") == 5 for row in rows)
