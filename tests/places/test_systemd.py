@@ -11,7 +11,7 @@ import pytest
 
 from agent.cli.setup import place, units
 
-UNITS = Path(__file__).parents[2] / "systemd"
+UNITS = units.SHIPPED
 BARS = {"": 1.0, "remote-scraping": 1.0, "processes": 1.1, "group": 1.1, "root": 1.9}
 """Highest exposure of the service alone and with each drop-in; systemd calls up to 1.0 `SAFE`, up to 4.9 `OK`."""
 

