@@ -4,9 +4,11 @@ Values are typed and checked when `load` returns; nothing of it changes afterwar
 `agent.config.render`: only commands need it.
 """
 
+from agent.config.forward import Forward, SignalRule
 from agent.config.loader import Loaded, load, require_directory
 from agent.config.match import FOREIGN_ARCHIVES
 from agent.config.reload import changed
+from agent.config.rules import Retention, Rotation
 from agent.config.schema import (
     PROFILES,
     RESTART_KEYS,
@@ -15,11 +17,10 @@ from agent.config.schema import (
     Config,
     Files,
     Health,
-    Retention,
-    Rotation,
     StreamRule,
     System,
     Web,
+    needs_restart,
 )
 
 __all__ = [
@@ -30,14 +31,17 @@ __all__ = [
     "AgentSection",
     "Config",
     "Files",
+    "Forward",
     "Health",
     "Loaded",
     "Retention",
     "Rotation",
+    "SignalRule",
     "StreamRule",
     "System",
     "Web",
     "changed",
     "load",
+    "needs_restart",
     "require_directory",
 ]

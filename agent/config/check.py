@@ -1,16 +1,20 @@
 """What is wrong with a configuration whose values are of the right types: impossible values and combinations.
 
-Pure: nothing is opened, no user is looked up; what depends on the machine is found when it is used.
+Nothing is opened, no user is looked up; what depends on the machine is found when it is used.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from agent.config.checks import Check, Command, Http, Levels, Process, Stream
-from agent.config.schema import Config, Files, Health, Retention, Rotation
+from agent.config.forward import NAME, Forward
+from agent.config.rules import Retention, Rotation
+from agent.config.schema import Config, Files, Health
 from agent.kit.schedule import next_run
 
 _SHORTEST = 0.1
@@ -86,6 +90,64 @@ def _retention(rules: Retention, section: str) -> Iterator[Problem]:
     for name, limit in (("max_age", rules.max_age), ("max_total", rules.max_total)):
         if limit == 0:
             yield Problem(f"{section}.{name}", "is 0, which would keep nothing", 'write "" for no such limit')
+
+
+def _forward(forward: Forward, section: str) -> Iterator[Problem]:
+    if not NAME.fullmatch(forward.name):
+        yield Problem(f"{section}.name", f"is {forward.name!r}", "use 1 to 64 letters, digits, '_' and '-'")
+    if not forward.match:
+        yield Problem(f"{section}.match", "is empty: nothing would be delivered", 'write patterns such as ["*.json"]')
+    yield from _patterns(forward.match, f"{section}.match")
+    if forward.kind == "otlp" and not forward.endpoints:
+        yield Problem(f"{section}.endpoints", "is empty", 'write a base URL such as "http://127.0.0.1:4318"')
+    if forward.kind == "file" and not forward.directory:
+        yield Problem(f"{section}.directory", "is empty", "name the directory that the files go to")
+    for key, value in (("max_bytes", forward.batch.max_bytes), ("max_record", forward.max_record)):
+        if value < 1:
+            yield Problem(f"{section}.{'batch.' if key == 'max_bytes' else ''}{key}", "is 0")
+    yield from _at_least(0.001, f"{section}.retry.initial", forward.retry.initial)
+    yield from _at_least(0.001, f"{section}.timeout", forward.timeout)
+    yield from _at_least(0.001, f"{section}.breaker.recovery", forward.breaker.recovery)
+    if forward.retry.maximum < forward.retry.initial:
+        yield Problem(f"{section}.retry.maximum", f"is {forward.retry.maximum}, less than initial")
+    try:
+        _ = forward.retry.spread
+    except ValueError as error:
+        yield Problem(f"{section}.retry.jitter", str(error), 'or "full"')
+    if forward.rotation:
+        yield from _rotation(forward.rotation, f"{section}.rotation")
+    if forward.retention:
+        yield from _retention(forward.retention, f"{section}.retention")
+
+
+def feedback(config: Config, forward: Forward, section: str) -> Iterator[Problem]:
+    """A destination that leads back into what is watched: each record would come again, for ever."""
+    if forward.kind == "file" and forward.directory and config.files.directory:
+        # Links are followed here: the same directory by another name is a loop as well.
+        target, watched = os.path.realpath(forward.directory), os.path.realpath(config.files.directory)
+        if os.path.commonpath((target, watched)) in (target, watched):
+            what = f"is {forward.directory}, which lies in the watched directory or around it: a feedback loop"
+            yield Problem(f"{section}.directory", what, "name a directory beside it")
+    if forward.kind == "otlp" and config.web.listen:
+        own = [*forward.endpoints, forward.traces.endpoint, forward.logs.endpoint, forward.metrics.endpoint]
+        for endpoint in own:
+            if _is_own(endpoint, config):
+                yield Problem(f"{section}.endpoints", "has the agent's own web.listen: a feedback loop")
+
+
+def _is_own(endpoint: str, config: Config) -> bool:
+    """True when the URL leads to our own web server, as far as names tell."""
+    try:
+        address, url = config.web.address, urlsplit(endpoint)
+        port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+    except ValueError:
+        return False
+    if address is None or port != address[1]:
+        return False
+    host = url.hostname or ""
+    local = host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
+    ours = address[0] in ("", "0.0.0.0", "::", "localhost", "::1") or address[0].startswith("127.")
+    return host == address[0] or (local and ours)
 
 
 def _at_least(least: float, key: str, value: float | None) -> Iterator[Problem]:

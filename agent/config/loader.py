@@ -17,6 +17,7 @@ from agent.config.check import problems
 from agent.config.keys import kind_of, kinds
 from agent.config.schema import PROFILES, Config
 from agent.config.source import Setting, fail, read_environment, read_file, read_overrides
+from agent.config.standard import read_standard
 from agent.kit.errors import ConfigError
 
 PATH_VARIABLE = "TELEMETRY_AGENT_CONFIG"
@@ -62,6 +63,8 @@ def load(
     ]
     if directory is not None:
         given.append(Setting("files.directory", directory, "command line", text=True))
+    standard = read_standard(environ, given)
+    given = [*standard, *given]
     values, origins = _merge(given)
     profile = values.get("agent.profile", "")
     if profile:

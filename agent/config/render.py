@@ -107,9 +107,16 @@ def _own(struct: type[Check]) -> list[tuple[msgspec.structs.FieldInfo, str]]:
 
 
 def _field(section: str, field: msgspec.structs.FieldInfo, doc: str) -> str:
-    if table(field.type):
-        return f"{_comment(doc)}# [{section}.{field.name}]\n"
+    if below := table(field.type):
+        head = f"{_comment(doc)}# [{section}.{field.name}]\n"
+        inner = () if _is_section(below) else msgspec.structs.fields(below)
+        return head + "".join(_field(f"{section}.{field.name}", one, _docs(below)[one.name]) for one in inner)
     return _comment(doc) + "".join(f"# {line}\n" for line in _assignment(field.name.removesuffix("_"), _default(field)))
+
+
+def _is_section(struct: type[msgspec.Struct]) -> bool:
+    """True for a table that differs from a section of its own, whose keys stand there."""
+    return any(table(kind) is struct for kind in fields(schema.Config).values())
 
 
 def _assignment(name: str, value: object) -> list[str]:
@@ -131,6 +138,9 @@ def _tables(name: str, annotation: Any) -> Iterator[str]:
     yield (inspect.getdoc(struct) or "") + "\n"
     yield _grid((field, _docs(struct)[field.name]) for field in msgspec.structs.fields(struct))
     for field in msgspec.structs.fields(struct):
+        if (below := table(field.type)) and not _is_section(below):
+            yield f"#### `[{name}.{field.name}]`\n\n{inspect.getdoc(below)}\n"
+            yield _grid((one, _docs(below)[one.name]) for one in msgspec.structs.fields(below))
         if entry(field.type) is Check:
             yield f"### `[[{name}.{field.name}]]`\n\n{inspect.getdoc(Check)}\n"
             yield _grid((one, _docs(Check)[one.name]) for one in msgspec.structs.fields(Check))

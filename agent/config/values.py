@@ -71,6 +71,8 @@ class Kind:
             return text.lower() == "true"
         if part is int and text.strip().lstrip("-").isdecimal():
             return self.convert(int(text))
+        if part is float:
+            return self.convert(_number(text))
         return self.convert(text)
 
     def _quantity(self, value: object) -> Duration | Size | Share:
@@ -110,6 +112,13 @@ def _words(part: Any) -> str:
         float: "number",
     }
     return names[part]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None
 
 
 def _list(text: str) -> object:

@@ -65,6 +65,44 @@ def due(growth: Growth, rotation: Rotation, now: float, wall: float) -> Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What one consumer still wants of a stream: everything from `position` on."""
+
+    position: int
+    droppable: bool = False
+    """False: nothing of it may be deleted before it was delivered."""
+    max_bytes: int | None = None
+    max_age: float | None = None
+    """Seconds. Beyond these bounds a droppable claim protects nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """How consumers protect one segment."""
+
+    unsent: bool = False
+    """Some consumer has not passed it: when it goes all the same, it is lost."""
+    held: bool = False
+    """No rule may delete it, but perhaps `min_free`."""
+    firm: bool = False
+    """No rule may delete it at all."""
+
+
+def hold(claims: Iterable[Claim], start: int, end: int, age: float, stream_end: int) -> Hold:
+    """Whether a segment at [start, end), `age` seconds old, is protected in a stream that ends at `stream_end`."""
+    open_claims = [claim for claim in claims if claim.position < end]
+    inside = [
+        not claim.droppable
+        or not (
+            (claim.max_bytes is not None and stream_end - max(start, claim.position) > claim.max_bytes)
+            or (claim.max_age is not None and age > claim.max_age)
+        )
+        for claim in open_claims
+    ]
+    return Hold(bool(open_claims), any(inside), any(not claim.droppable for claim in open_claims))
+
+
+@dataclass(frozen=True, slots=True)
 class Shelved:
     """One segment as retention sees it. `age` in seconds, `end` a position, `allocated` bytes on disk."""
 
@@ -77,6 +115,7 @@ class Shelved:
     newest: bool
     released: bool
     """False while its bytes may still be in the live file: then it stays, whatever the rules say."""
+    hold: Hold = Hold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +166,7 @@ def _by_stream(shelf: Shelf) -> Iterable[Retire]:
     kept = [one for one in shelf.segments if not one.marker]
     surplus = len(kept) - rules.keep if rules.keep else 0
     for one in shelf.segments:
-        if not one.released:
+        if not one.released or one.hold.held:
             continue
         if one.marker:
             if not one.newest or (not shelf.live and one.age >= MARKER_AGE):
@@ -142,14 +181,12 @@ def _by_stream(shelf: Shelf) -> Iterable[Retire]:
 def _by_space(left: list[Shelved], room: Room, freed: int) -> Iterable[Retire]:
     total, free = room.total - freed, room.free + freed
     for one in sorted(left, key=lambda item: -item.age):
-        reason: RetireReason
-        if room.max_total is not None and total > room.max_total:
-            reason = "max_total"
-        elif room.min_free is not None and free < room.min_free:
-            reason = "min_free"
-        else:
+        over = room.max_total is not None and total > room.max_total
+        low = room.min_free is not None and free < room.min_free
+        if not over and not low:
             return
-        if one.marker or not one.released:
+        reason: RetireReason = "max_total" if over and not one.hold.held else "min_free"
+        if one.marker or not one.released or (one.hold.firm if low else one.hold.held):
             continue
         total -= one.allocated
         free += one.allocated

@@ -7,6 +7,7 @@ half punched (attack H3). What cannot be read is skipped and said, never silentl
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ from agent.streams.recognise import open_live, recognise
 from agent.streams.segment import Segment, SegmentReader
 
 CHUNK = 1 << 20
+LONGEST = 64 << 20
+HEAD = 1 << 16
+"""Bytes that are given of a record longer than the limit."""
 POLL = 0.25
 """Seconds between two looks while following."""
 
@@ -40,13 +44,18 @@ class View:
     base: int
     sealed: int
     """Position up to which everything lies in segments."""
+    end: int
+    """Position up to which the live file was seen to reach."""
+    since: float = 0.0
+    """Wall time at which the oldest unsealed byte was noticed; 0 when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Bytes of the positions [start, end): whole records, unless one is longer than was asked for.
+    """Bytes of the positions [start, end): whole records, but for an unterminated one at the end of a segment.
 
-    `skipped` positions before `start` could not be read, for the reason in `why`.
+    `skipped` positions before `start` could not be read, for the reason in `why`. With `cut` it is one record longer
+    than the limit, and `data` is its beginning.
     """
 
     start: int
@@ -54,6 +63,7 @@ class Run:
     data: bytes
     skipped: int = 0
     why: str = ""
+    cut: bool = False
 
 
 def view(stream: Stream) -> View:
@@ -68,50 +78,114 @@ def view(stream: Stream) -> View:
         identity=life.identity if life else None,
         base=life.base if life else stream.end,
         sealed=stream.end,
+        end=life.end if life else stream.end,
+        since=stream.facts.since_wall,
     )
 
 
-def read(now: View, position: int, again: Callable[[], View], limit: int = CHUNK) -> Run | None:
+def read(now: View, position: int, again: Callable[[], View], limit: int = CHUNK, longest: int = LONGEST) -> Run | None:
     """The next whole records at or after `position`, about `limit` bytes; None when there is nothing yet.
 
-    `again` gives a fresh view: what was read live counts only while it is still live. Raises OSError.
+    `again` gives a fresh view: what was read live counts only while it is still live. A record of more than `longest`
+    bytes is cut. Raises OSError for what is no fault of the data (too many open files, no permission).
     """
     if position < now.sealed:
-        return _from_segments(now, position, limit)
-    found = _from_live(now, position, limit)
-    if again().sealed > position:
-        return read(again(), position, again, limit)
+        try:
+            return _from_segments(now, position, limit, longest)
+        except FileNotFoundError:
+            # Deleted since: the next view says what is left.
+            fresh = again()
+            if fresh is now or fresh.segments == now.segments:
+                raise
+            return read(fresh, position, again, limit, longest)
+    found = _from_live(now, position, limit, longest)
+    fresh = again()
+    if fresh.sealed > position or (fresh.base, fresh.identity) != (now.base, now.identity):
+        return read(fresh, position, again, limit, longest)
     return found
 
 
-def _from_segments(now: View, position: int, limit: int) -> Run:
+def latest(now: View) -> int:
+    """The position after the last whole record that was seen."""
+    if now.identity is None or now.end <= now.sealed:
+        return now.sealed
+    with Live.open(now.place.home, now.leaf) as live:
+        start = max(now.sealed, now.end - CHUNK)
+        return start + live.read(start - now.base, now.end - start).rfind(b"\n") + 1
+
+
+def _from_segments(now: View, position: int, limit: int, longest: int) -> Run:
     for one in now.segments:
         if one.extent.end <= position:
             continue
         start = max(position, one.extent.start)
         why = "retired or lost" if start > position else ""
         try:
-            return _within(one, start, limit, start - position, why)
+            return _within(one, start, limit, longest, start - position, why)
         except (CorruptError, OSError) as error:
+            if not _is_damage(error):
+                raise
             # Nothing is believed of a damaged member; what follows it may be whole.
-            return _behind_damage(one, position, start, limit, error)
+            return _behind_damage(one, position, start, limit, longest, error)
     return Run(now.sealed, now.sealed, b"", now.sealed - position, "retired or lost")
 
 
-def _within(one: Segment, start: int, limit: int, skipped: int, why: str) -> Run:
-    pieces: list[bytes] = []
-    size = 0
+def _is_damage(error: Exception) -> bool:
+    """True for what a medium or a file's content does; anything else may pass and must not be skipped."""
+    return isinstance(error, CorruptError) or (isinstance(error, OSError) and error.errno == errno.EIO)
+
+
+class _Records:
+    """Puts members together until enough whole records are there; of a record that is too long only the beginning."""
+
+    def __init__(self, limit: int, longest: int) -> None:
+        self._limit = limit
+        self._longest = longest
+        self._pieces: list[bytes] = []
+        self.size = 0
+        self.whole = 0
+        """Bytes up to the end of the last whole record."""
+        self.cut = False
+
+    def add(self, data: bytes) -> bool:
+        """Take the next bytes; True when that is enough."""
+        if self.cut:
+            end = data.find(b"\n") + 1
+            self.size += end or len(data)
+            self.whole = self.size if end else 0
+            return bool(end)
+        end = data.rfind(b"\n") + 1
+        if end:
+            self.whole = self.size + end
+        self._pieces.append(data)
+        self.size += len(data)
+        if not self.whole and self.size > self._longest:
+            self.cut = True
+            self._pieces = [b"".join(self._pieces)[:HEAD]]
+        return self.whole > 0 and self.size >= self._limit
+
+    def run(self, start: int, skipped: int, why: str, *, ended: bool) -> Run:
+        """What is there; with `ended` also a record that has no end."""
+        size = self.size if ended or self.cut else self.whole
+        data = b"".join(self._pieces)
+        return Run(start, start + size, data if self.cut else data[:size], skipped, why, self.cut)
+
+
+def _within(one: Segment, start: int, limit: int, longest: int, skipped: int, why: str) -> Run:
+    found = _Records(limit, longest)
     with SegmentReader(one) as reader:
-        for member in reader.members(start):
-            data = reader.content(member)[max(0, start - member.position) :]
-            pieces.append(data)
-            size += len(data)
-            if size >= limit and data.endswith(b"\n"):
-                break
-    return Run(start, start + size, b"".join(pieces), skipped, why)
+        try:
+            for member in reader.members(start):
+                if found.add(reader.content(member)[max(0, start - member.position) :]):
+                    return found.run(start, skipped, why, ended=False)
+        except (CorruptError, OSError) as error:
+            if not _is_damage(error) or not found.whole:
+                raise
+            return found.run(start, skipped, why, ended=False)
+    return found.run(start, skipped, why, ended=True)
 
 
-def _behind_damage(one: Segment, position: int, start: int, limit: int, error: Exception) -> Run:
+def _behind_damage(one: Segment, position: int, start: int, limit: int, longest: int, error: Exception) -> Run:
     why = f"damaged: {printable(str(error))}"
     try:
         with SegmentReader(one) as reader:
@@ -120,29 +194,40 @@ def _behind_damage(one: Segment, position: int, start: int, limit: int, error: E
                 if at <= start:
                     continue
                 try:
-                    return _within(one, at, limit, at - position, why)
-                except CorruptError:
-                    continue
-    except (CorruptError, OSError):
-        pass
+                    return _within(one, at, limit, longest, at - position, why)
+                except (CorruptError, OSError) as other:
+                    if not _is_damage(other):
+                        raise
+    except (CorruptError, OSError) as other:
+        if not _is_damage(other):
+            raise
     return Run(one.extent.end, one.extent.end, b"", one.extent.end - position, why)
 
 
-def _from_live(now: View, position: int, limit: int) -> Run | None:
-    if now.identity is None:
+def _from_live(now: View, position: int, limit: int, longest: int) -> Run | None:
+    # Never beyond what the engine has seen: those bytes may belong to a life that it will place elsewhere.
+    if now.identity is None or now.end <= position:
         return None
+    found = _Records(limit, longest)
     try:
         with Live.open(now.place.home, now.leaf) as live:
-            if not now.identity.same_file(live.identity):
+            if not now.identity.same_file(live.identity) or not _begins_here(live, position - now.base):
                 return None
-            data = live.read(position - now.base, limit)
-            while len(data) and b"\n" not in data and live.size() > position - now.base + len(data):
-                data = live.read(position - now.base, 2 * len(data))
+            at = position
+            while at < now.end:
+                data = live.read(at - now.base, min(max(limit, CHUNK) if found.size else limit, now.end - at))
+                plain = data.partition(b"\0")[0]
+                at += len(plain)
+                if found.add(plain) or not plain or len(plain) < len(data):
+                    break
     except (FileNotFoundError, BlockingIOError):
         return None
-    data = data.partition(b"\0")[0]
-    end = data.rfind(b"\n") + 1
-    return Run(position, position + end, data[:end]) if end else None
+    return found.run(position, 0, "", ended=False) if found.whole else None
+
+
+def _begins_here(live: Live, physical: int) -> bool:
+    """True unless something else than the end of a record lies before: then the file was rewritten unnoticed."""
+    return physical == 0 or live.read(physical - 1, 1) in (b"\n", b"\0")
 
 
 class Follower:

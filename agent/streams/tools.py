@@ -16,6 +16,10 @@ def _go_on() -> None:
     """Never asks anybody to stop."""
 
 
+def _nobody(_: Stream) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """Passed to whoever acts on streams."""
@@ -27,6 +31,9 @@ class Tools:
     boot: str = ""
     breathe: Callable[[], None] = field(default=_go_on)
     """Called between bounded pieces of work; raises StoppingError when the agent has to leave."""
+    changed: Callable[[Stream], None] = field(default=_nobody)
+    """Called as soon as a stream's positions moved: before anything is punched or truncated, so that a reader in
+    another thread, which looks at the newest view after each read, never takes a hole for data."""
 
     def lost(self, stream: Stream, reason: str, count: int, **details: object) -> None:
         """Count and tell of bytes that are gone though nobody decided so; `count` is a lower bound."""
@@ -48,6 +55,7 @@ class Tools:
                 largest=life.largest if life else 0,
                 released=life.released if life and life.clean else 0,
                 boot=self.boot if life and life.clean else "",
+                settled=not stream.pending,
                 since=stream.facts.since_wall,
                 resetting=resetting,
             )

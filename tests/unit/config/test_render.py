@@ -10,9 +10,9 @@ from typing import Annotated
 import pytest
 from msgspec import Meta
 
-from agent.config import Config, Health, load
+from agent.config import Config, Forward, Health, load
 from agent.config.checks import KINDS, Check
-from agent.config.keys import fields, kinds, known, variants
+from agent.config.keys import fields, kinds, known, unnumbered, variants
 from agent.config.render import SECRET, commented_toml, effective, markdown_reference, shown
 from agent.config.values import Kind, to_toml
 from tests.unit.config.conftest import Load
@@ -49,16 +49,21 @@ def test_every_key_of_agent_toml_loads_when_uncommented(home: Path, monkeypatch:
     (rule,) = loaded.config.stream
     given = {key for key, origin in loaded.origins.items() if origin.startswith("file ")}
     checks = loaded.config.health.check
-    assert Config(stream=(rule,), health=Health(check=checks)) == loaded.config
+    forward = (Forward(name="collector"),)
+    assert Config(stream=(rule,), health=Health(check=checks), forward=forward) == loaded.config
     assert ["clock", *KINDS, "a_plugin"] == [check.kind for check in checks]
-    assert {"stream[0]", "stream[0].match", *kinds()} == {key for key in given if not key.startswith("health.check")}
+    apart = ("health.check", "forward.rotation.", "forward.retention.", "stream.rotation.", "stream.retention.")
+    entries = {key for key in known() if key.startswith(("stream.", "forward.")) and not key.startswith(apart)}
+    plain = {key for key in entries if not any(other.startswith(f"{key}.") for other in known())}
+    expected = {"stream", "forward", *plain, *kinds()}
+    assert expected == {unnumbered(key) for key in given if not key.startswith("health.check")}
 
 
 def test_reference_has_a_row_for_every_key_and_a_table_for_every_section() -> None:
     """Each row has four cells: key, type, default, meaning."""
     lines = markdown_reference().splitlines()
     rows = [line.replace("\\|", "") for line in lines if line.startswith("| `")]
-    apart = ("stream.rotation.", "stream.retention.", "health.check.")
+    apart = ("stream.rotation.", "stream.retention.", "forward.rotation.", "forward.retention.", "health.check.")
     keys = [key for key in known() if "." in key and not key.startswith(apart)]
     keys += [
         key
@@ -67,7 +72,7 @@ def test_reference_has_a_row_for_every_key_and_a_table_for_every_section() -> No
         if check is Check or key not in fields(Check)
     ]
 
-    assert [key.split(".")[-1] for key in keys] == [row.split("`")[1] for row in rows]
+    assert sorted(key.split(".")[-1] for key in keys) == sorted(row.split("`")[1] for row in rows)
     assert all(row.count("|") == 5 for row in rows)
     assert "### `[[stream]]`" in lines
     assert "### `[rotation]`" in lines
