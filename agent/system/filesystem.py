@@ -14,10 +14,10 @@ from functools import partial
 from typing import NamedTuple
 
 from agent.kit.errors import printable
+from agent.kit.quarantine import Answer, Hung, Quarantine
 from agent.system import files, mounts
 from agent.system.family import Column, Family, table
 from agent.system.mounts import Mount
-from agent.system.quarantine import Answer, Hung, Quarantine
 from agent.system.reading import Reading, Scope
 
 LIMIT = 16

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.kit.clock import Clock
+from agent.kit.quarantine import Answer, Hung, Quarantine
 from agent.system.container import ContainerCollector
 from agent.system.cpu import CpuCollector
 from agent.system.disk import DiskCollector
@@ -21,7 +22,6 @@ from agent.system.memory import MemoryCollector
 from agent.system.network import NetworkCollector
 from agent.system.pressure import PressureCollector
 from agent.system.processes import ProcessesCollector
-from agent.system.quarantine import Answer, Hung, Quarantine
 from agent.system.reading import Collector, Reading
 from agent.system.snapshot import Report, Snapshot
 

@@ -5,10 +5,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.kit.quarantine import Quarantine
 from agent.system import filesystem
 from agent.system.filesystem import FilesystemCollector, own_mounts
 from agent.system.mounts import Mount
-from agent.system.quarantine import Quarantine
 from agent.system.reading import Reading
 from tests.unit.system.conftest import BLOCK, Hands, statvfs_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.kit.quarantine import Answer
 from agent.system.family import single
-from agent.system.quarantine import Answer
 from agent.system.reading import Reading, Scope
 from agent.system.registry import Registry, Settings, collectors, report
 from agent.system.snapshot import Report, Snapshot

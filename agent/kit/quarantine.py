@@ -40,12 +40,15 @@ class Hung:
     seconds: float
 
 
-class _Call(Generic[T]):
-    """One call in its thread."""
+class Call(Generic[T]):
+    """One call in a daemon thread of its own; `done` is called there once `answer` is set."""
 
-    def __init__(self, key: str, function: Callable[[], T], clock: Clock) -> None:
+    def __init__(
+        self, key: str, function: Callable[[], T], clock: Clock, done: Callable[[], None] = lambda: None
+    ) -> None:
         self._function = function
         self._clock = clock
+        self._tell = done
         self._done = threading.Event()
         self.answer: Answer[T] | None = None
         self.started = clock.monotonic()
@@ -60,8 +63,10 @@ class _Call(Generic[T]):
             error = caught
         self.answer = Answer(self._clock.monotonic() - started, value, error)
         self._done.set()
+        self._tell()
 
     def wait(self, seconds: float) -> Answer[T] | None:
+        """The answer, as soon as there is one; None when there is none within `seconds`."""
         self._done.wait(max(0.0, seconds))
         return self.answer
 
@@ -73,7 +78,7 @@ class Quarantine(Generic[T]):
         self._clock = clock
         self._timeout = timeout
         self._retry_after = retry_after
-        self._held: dict[str, _Call[T]] = {}
+        self._held: dict[str, Call[T]] = {}
 
     def run(self, jobs: Mapping[str, Callable[[], T]]) -> dict[str, Answer[T] | Hung]:
         """Run every job that is not quarantined; `timeout` seconds from now each key has its outcome.
@@ -85,11 +90,11 @@ class Quarantine(Generic[T]):
         calls = dict(self._held)
         for key, job in jobs.items():
             if key not in self._held:
-                calls[key] = _Call(key, job, self._clock)
+                calls[key] = Call(key, job, self._clock)
                 calls[key].wait(min(_HEAD_START, self._left(now)))
         return {key: self._settle(key, calls[key], now) for key in jobs}
 
-    def _settle(self, key: str, call: _Call[T], now: float) -> Answer[T] | Hung:
+    def _settle(self, key: str, call: Call[T], now: float) -> Answer[T] | Hung:
         answer = None if key in self._held else call.wait(self._left(now))
         if answer is None:
             self._held[key] = call
@@ -99,5 +104,5 @@ class Quarantine(Generic[T]):
     def _left(self, since: float) -> float:
         return since + self._timeout - self._clock.monotonic()
 
-    def _rests(self, call: _Call[T], now: float) -> bool:
+    def _rests(self, call: Call[T], now: float) -> bool:
         return call.answer is None or now < call.started + self._retry_after

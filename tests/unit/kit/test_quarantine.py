@@ -5,8 +5,16 @@ import sys
 import threading
 import time
 
-from agent.system.quarantine import Answer, Hung, Quarantine
-from tests.unit.system.conftest import Hands
+import pytest
+
+from agent.kit.quarantine import Answer, Hung, Quarantine
+from tests.support.hands import HandClock
+
+
+@pytest.fixture
+def hands() -> HandClock:
+    """A clock that stands still until it is turned."""
+    return HandClock()
 
 
 def fail() -> int:
@@ -14,7 +22,7 @@ def fail() -> int:
     raise OSError(5, "Input/output error")
 
 
-def test_answers_and_errors_come_back_by_key(hands: Hands) -> None:
+def test_answers_and_errors_come_back_by_key(hands: HandClock) -> None:
     """An error is an answer."""
     found = Quarantine[int](hands, 5).run({"a": lambda: 1, "b": fail})
 
@@ -23,7 +31,7 @@ def test_answers_and_errors_come_back_by_key(hands: Hands) -> None:
     assert str(found["b"].error) == "[Errno 5] Input/output error"
 
 
-def test_a_hung_call_has_one_thread_and_does_not_hold_the_others_up(hands: Hands) -> None:
+def test_a_hung_call_has_one_thread_and_does_not_hold_the_others_up(hands: HandClock) -> None:
     """However often it is asked for."""
     gate = threading.Event()
     quarantine = Quarantine[object](hands, 0.05)
@@ -39,7 +47,7 @@ def test_a_hung_call_has_one_thread_and_does_not_hold_the_others_up(hands: Hands
         gate.set()
 
 
-def test_a_call_that_came_back_late_rests_before_it_is_asked_again(hands: Hands) -> None:
+def test_a_call_that_came_back_late_rests_before_it_is_asked_again(hands: HandClock) -> None:
     """A mount that is always slow costs one wait a minute, not one a pass; then it gets its chance."""
     gate, back = threading.Event(), threading.Event()
     quarantine = Quarantine[str](hands, 0.05, retry_after=60)
@@ -62,7 +70,7 @@ def test_a_call_that_came_back_late_rests_before_it_is_asked_again(hands: Hands)
     assert retried.value == "new"
 
 
-def test_time_alone_does_not_start_a_second_thread(hands: Hands) -> None:
+def test_time_alone_does_not_start_a_second_thread(hands: HandClock) -> None:
     """While the first one hangs, a retry would hang as well and leak."""
     gate = threading.Event()
     quarantine = Quarantine[object](hands, 0.05)
@@ -77,7 +85,7 @@ def test_time_alone_does_not_start_a_second_thread(hands: Hands) -> None:
         gate.set()
 
 
-def test_a_key_that_is_gone_is_forgotten(hands: Hands) -> None:
+def test_a_key_that_is_gone_is_forgotten(hands: HandClock) -> None:
     """A mount that was taken away and made again has a new key, and the old one leaves nothing behind."""
     gate = threading.Event()
     quarantine = Quarantine[object](hands, 0.05)
@@ -96,7 +104,7 @@ def test_a_call_that_hangs_in_the_kernel_does_not_keep_the_process() -> None:
     program = (
         "import os\n"
         "from agent.kit.clock import SystemClock\n"
-        "from agent.system.quarantine import Quarantine\n"
+        "from agent.kit.quarantine import Quarantine\n"
         "read, write = os.pipe()\n"
         "print(Quarantine(SystemClock(), 0.05).run({'a': lambda: os.read(read, 1)}))\n"
     )
