@@ -139,7 +139,8 @@ class Stream:
         if life is None:
             return
         for one in self.segments:
-            if one.identity.same_file(life.identity) and one.base == life.base and not one.marker:
+            same_life = life.base - life.skipped <= one.base <= life.base
+            if one.identity.same_file(life.identity) and same_life and not one.marker:
                 yield one
 
     def __repr__(self) -> str:

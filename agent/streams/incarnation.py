@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.streams.live import Live
+from agent.streams.live import GUARD, Live
 from agent.streams.position import Identity
 
 _WINDOW = 1 << 18
+_FOOTER = 64
+"""Most bytes of a footer that a writer keeps writing anew."""
 
 Verdict = Literal["same", "other_file", "shrunk", "guard", "refilled"]
 SealedBytes = Callable[[int, int], bytes | None]
@@ -38,6 +40,8 @@ class Incarnation:
     """True when this process (or this boot) punched everything below `released`, so only holes may be there."""
     guard_may_be_gone: bool = False
     """True when power may have been lost, or a reset had begun: then a guard of NULs is no contradiction."""
+    skipped: int = 0
+    """Positions of this life whose bytes its writer cut off again; `base` moved on by so many."""
     largest: int = 0
     """The largest size seen."""
     find_guard: Callable[[Live], bytes] | None = None
@@ -94,6 +98,13 @@ def judge(incarnation: Incarnation, live: Live, sealed_bytes: SealedBytes, kept:
         return "same" if strict or _only_sealed(live, 0, limit, None) else "refilled"
     holes = _only_sealed(live, 0, min(live.floor(kept), floor), None)
     return "same" if holes and _only_sealed(live, kept, floor, sealed_bytes) else "refilled"
+
+
+def rewritten(incarnation: Incarnation, live: Live) -> bool:
+    """True when of the guard only the last few bytes differ: the writer seeks back over its footer (attack M5)."""
+    guard = incarnation.guard
+    there = live.read(incarnation.sealed - len(guard), len(guard))
+    return len(guard) >= GUARD and there[:-_FOOTER] == guard[:-_FOOTER]
 
 
 def _guard_holds(incarnation: Incarnation, live: Live) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 
 from agent.kit.disk import Directory
 from agent.streams.catalog import Stream
-from agent.streams.incarnation import Incarnation, Verdict, judge
+from agent.streams.incarnation import Incarnation, Verdict, judge, rewritten
 from agent.streams.live import Live, refusal
 from agent.streams.position import Identity
 from agent.streams.tools import Tools
@@ -48,12 +48,18 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
     if verdict == "other_file" and stream.departed is None and _find_departed(stream, life):
         return verdict
     begin(tools, stream, live.identity, verdict, size)
+        if life.identity.birth is None:
+            life.identity = live.identity
     return verdict
 
 
 def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int = 0) -> None:
     """Start the stream's next incarnation; whatever of the old one is in no segment is lost, and counted."""
     life = stream.incarnation
+    if verdict == "guard" and rewritten(life, live):
+        stream.rewrites += 1
+        if stream.rewrites > 1:
+            raise refusal("rewritten", f"{stream.place.home.path}/{live.name}")
     stream.pending.clear()
     stream.accepted = False
     stream.refused = None
@@ -137,6 +143,7 @@ def _find_departed(stream: Stream, life: Incarnation) -> bool:
     if name is None or name == stream.leaf:
         return False
     stream.departed = name
+        life.skipped += gone
     return True
 
 

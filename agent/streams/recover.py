@@ -68,6 +68,10 @@ class Recovery:
             return None
         newest = stream.segments[-1]
         life = Incarnation(newest.identity, newest.base, newest.source.end, largest=newest.source.end, clean=False)
+        if hint and (hint.inode, hint.sealed) == (newest.identity.inode, life.sealed) and hint.base > life.base:
+            # The writer cut off bytes above S: their positions stay used.
+            life.skipped = hint.base - life.base
+            life.base = hint.base
         same = hint is not None and hint.inode == newest.identity.inode and hint.base == life.base
         if hint and same:
             life.largest = max(life.largest, hint.largest)

@@ -15,7 +15,9 @@ from agent.kit.errors import RefusedError, printable
 from agent.kit.schedule import next_run
 from agent.streams import names
 from agent.streams.catalog import Catalog, Facts, Place, Stream
+from agent.streams.incarnation import Incarnation
 from agent.streams.live import refusal
+from agent.streams.position import Identity
 from agent.streams.tools import Tools
 
 _SMOOTH = 0.5
@@ -102,6 +104,9 @@ class Survey:
         if stream is None:
             stream = self._catalog.stream(place, leaf)
             self._tools.audit.write("stream", stream=name, id=stream.id.hex(), size=info.st_size)
+        if stream.incarnation is None:
+            # From its first sight on: what its writer truncates before the first seal is counted too.
+            stream.incarnation = Incarnation(Identity(info.st_ino, None), base=stream.end, largest=info.st_size)
             self._tools.remember(stream)
         self._update(stream, info, looked)
 
@@ -129,7 +134,7 @@ class Survey:
             life.largest = max(life.largest, info.st_size)
         if self._note_since(stream, info, now) and not changed:
             looked.touched.append(stream)  # its time is known only now: it was recognised after it changed
-        if changed and stream.refused and stream.refused.reason not in ("permission", "filesystem"):
+        if changed and stream.refused and stream.refused.reason not in ("permission", "filesystem", "rewritten"):
             stream.refused = None
 
     def _note_since(self, stream: Stream, info: os.stat_result, now: float) -> bool:
