@@ -136,6 +136,7 @@ def test_every_metric_has_its_row() -> None:
 def test_every_command_is_in_the_table() -> None:
     """In the order in which --help shows them."""
     names = [(one.name or one.callback.__name__).replace("_", "-") for one in app.registered_commands if one.callback]
+    names += [one.name for one in app.registered_groups if one.name]
 
     assert names == [cell.split()[0] for cell in first_cells("command")]
 
