@@ -39,8 +39,8 @@ def wheels(config: pytest.Config, architecture: str = "amd64") -> Path:
         return home
     shutil.rmtree(home, ignore_errors=True)
     for lock in locks:
-        command: list[str | Path] = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
-                   "--only-binary=:all:", f"--platform=manylinux2014_{machine}",
+        command: list[str | Path] = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--require-hashes", "--only-binary=:all:", f"--platform=manylinux2014_{machine}",
                    f"--platform=manylinux_2_28_{machine}", "--python-version=3.11", "-r", lock, "-d", home]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         if "No matching distribution" in done.stderr or "DO NOT MATCH" in done.stderr:
