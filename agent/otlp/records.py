@@ -397,6 +397,11 @@ decode = msgspec.json.Decoder(Request).decode
 """The request in a canonical line. msgspec.DecodeError where the line is not canonical, UnicodeDecodeError or
 RecursionError where it is beyond repair; `envelope.check` sorts that out."""
 
+decode_spans = msgspec.json.Decoder(list[ResourceSpans]).decode
+decode_logs = msgspec.json.Decoder(list[ResourceLogs]).decode
+decode_metrics = msgspec.json.Decoder(list[ResourceMetrics]).decode
+"""The array of one signal alone, as `decode` reads it in a line."""
+
 document = msgspec.json.Decoder(float_hook=Decimal).decode
 """A line as plain dictionaries and lists that lose nothing: unknown keys stay, numbers keep all their digits (int or
 Decimal). Errors as `decode`, and ArithmeticError for an exponent that no Decimal has."""
