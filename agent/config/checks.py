@@ -85,6 +85,10 @@ class Disk(Levels, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     path: Annotated[str, Meta(examples=["/var/lib/telemetry"])]
     """A file or directory on it."""
+    warn: Share | None = Share("85%")
+    """From here on it is a warning."""
+    critical: Share | None = Share("95%")
+    """From here on it is unhealthy."""
     inodes: bool = True
     """Also judge inodes by the same limits, where the file system counts them."""
 
@@ -236,7 +240,7 @@ class Directory(Check, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Stream(Check, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Watched telemetry files. What each key finds is a warning, lost bytes and refused files are unhealthy."""
+    """Watched telemetry files: overdue, refused, and what the keys say is a warning; a failing seal is unhealthy."""
 
     match: str = "*"
     """Pattern of the streams, as in `files.include`."""

@@ -1,1 +1,1 @@
-"""Health checks: kinds, and the pure state behind a verdict."""
+"""Health checks: kinds, one a file; the state that damps their results; the board that runs them."""

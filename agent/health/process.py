@@ -1,0 +1,40 @@
+"""Processes that run, found by their command lines in procfs; ours does not count."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from agent.config.checks import Process
+from agent.health.check import Finding, healthy, unhealthy
+
+
+class ProcessCheck:
+    """How many processes match."""
+
+    def __init__(self, rule: Process, procfs: str) -> None:
+        self._rule = rule
+        self._procfs = procfs
+        self._pattern = re.compile(rule.command_line)
+
+    def run(self) -> Finding:
+        """Look through procfs; OSError where there is none."""
+        rule = self._rule
+        count = sum(self._matches(name) for name in os.listdir(self._procfs) if name.isdigit())
+        message = f"{count} processes match {rule.command_line!r}"
+        if count < rule.at_least:
+            hint = "with hidepid or ProtectProc= the processes of other users cannot be seen"
+            return unhealthy(f"{message}, expected at least {rule.at_least}", hint=hint, value=count)
+        if rule.at_most is not None and count > rule.at_most:
+            return unhealthy(f"{message}, expected at most {rule.at_most}", value=count)
+        return healthy(message, value=count)
+
+    def _matches(self, pid: str) -> bool:
+        if int(pid) == os.getpid():
+            return False
+        try:
+            with open(f"{self._procfs}/{pid}/cmdline", "rb") as file:
+                line = file.read(64 << 10)
+        except OSError:  # it ended meanwhile, or may not be seen
+            return False
+        return bool(self._pattern.search(line.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")))
