@@ -5,26 +5,32 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from typing import Literal
 from zlib import crc32
 
 import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from agent import __version__
 from agent.components import Components
 from agent.config import RESTART_KEYS, Config, Loaded, changed
 from agent.control import Reloaded
 from agent.duties.keeper import Keeper
-from agent.kit import linux, log
+from agent.kit import linux, log, user
 from agent.kit.clock import Clock, SystemClock
-from agent.kit.errors import AgentError
+from agent.kit.errors import AgentError, LockedError
 from agent.kit.loops import Heartbeat, Waker, guard, repeat
 from agent.metrics import Metrics, StreamSeries
 from agent.web.server import WebServer
 
 _log = log.get("agent")
+
+LOCK_WAIT = 10.0
+"""Seconds that a starting agent waits for a command to give the directory back."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
@@ -111,22 +117,34 @@ class Agent:
 
     async def run(self) -> None:
         """Run until a signal ends it."""
-        self.reading.accepted()
-        self.keeper.open()
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            self.reading.accepted()
+            await anyio.to_thread.run_sync(self._open)
+            try:
+                self._serve()
+                async with anyio.create_task_group() as group:
+                    group.start_soon(guard, "heartbeat", self.heartbeat.run)
+                    group.start_soon(guard, "keeper", self._keep)
+                    await self._obey(signals, group)
+                    group.cancel_scope.cancel()
+            finally:
+                if self.web:
+                    self.web.stop(min(2.0, self.config.agent.stop_timeout))
+                self.keeper.close()
+
+    def _open(self) -> None:
+        """Take the directory; a command that has it is waited for, another agent is not outwaited."""
+        give_up = self.clock.monotonic() + LOCK_WAIT
+        while True:
+            try:
+                self.keeper.open()
+                break
+            except LockedError:
+                if self.clock.monotonic() >= give_up:
+                    raise
+                self.clock.sleep(0.2)
         self.components.report("keeper", "ok")
         self.metrics.attach(StreamSeries(lambda: self.keeper.status().streams), *StreamSeries.families)
-        try:
-            self._serve()
-            async with anyio.create_task_group() as group:
-                group.start_soon(guard, "heartbeat", self.heartbeat.run)
-                group.start_soon(guard, "keeper", self._keep)
-                with anyio.open_signal_receiver(*_SIGNALS) as signals:
-                    await self._obey(signals)
-                group.cancel_scope.cancel()
-        finally:
-            if self.web:
-                self.web.stop(min(2.0, self.config.agent.stop_timeout))
-            self.keeper.close()
 
     def _serve(self) -> None:
         state = self.keeper.engine.state
@@ -148,13 +166,26 @@ class Agent:
         limiter = anyio.CapacityLimiter(1)
         await repeat(self.keeper, clock=self.clock, limiter=limiter, waker=self.waker, observer=watching)
 
-    async def _obey(self, signals: AsyncIterable[signal.Signals]) -> None:
+    async def _obey(self, signals: AsyncIterable[signal.Signals], group: TaskGroup) -> None:
+        """Until a signal to stop; the others start their work and the next one is heard at once."""
         async for number in signals:
             if number in (signal.SIGTERM, signal.SIGINT):
                 _log.info("stopping", signal=signal.Signals(number).name)
                 self.keeper.stop()
+                self._leave_in_time()
                 return
-            await self._command("reload" if number == signal.SIGHUP else "rotate")
+            group.start_soon(self._command, "reload" if number == signal.SIGHUP else "rotate")
+
+    def _leave_in_time(self) -> None:
+        """Whatever still runs at the end of `stop_timeout` is left behind: every step may be cut off anywhere."""
+
+        def leave() -> None:
+            _log.error("a step does not end; leaving without it, the next start finds everything again")
+            os._exit(0)
+
+        timer = threading.Timer(self.config.agent.stop_timeout, leave)
+        timer.daemon = True
+        timer.start()
 
     async def _command(self, what: Literal["reload", "rotate"]) -> None:
         """A signal asks for it; nobody waits for the answer but the log."""
@@ -173,6 +204,9 @@ def run(loaded: Loaded) -> int:
     Raises AgentError (LockedError, ConfigError) when it cannot start.
     """
     linux.tune_memory()
+    config = loaded.config
+    if config.agent.user:
+        user.drop(config.agent.user, config.files.directory, config.state_path)
     agent = Agent(loaded)
     try:
         anyio.run(agent.run)

@@ -42,7 +42,7 @@ SealReason = Literal[
     "size", "age", "schedule", "request", "stop", "reset", "rename", "incarnation", "capture", "cleanup"
 ]  # fmt: skip
 RetireReason = Literal["keep", "max_age", "max_total", "min_free", "forgotten"]
-LossReason = Literal["truncated", "replaced", "deleted", "gap", "release_window", "unsent", "damaged"]
+LossReason = Literal["truncated", "replaced", "deleted", "gap", "release_window", "unsent", "damaged", "copytruncate"]
 RefuseReason = Literal[
     "symlink", "hardlink", "special", "permission", "filesystem", "not_a_log", "not_json_lines", "no_newline",
     "rewritten",

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from agent.components import Components, State
 from agent.config import Config
-from agent.control import Control, DirectoryStatus, PlanItem, Reloaded, Rotated, Status, WatcherStatus
+from agent.control import Control, DirectoryStatus, PlanItem, Reloaded, Rotated, Status, StreamStatus, WatcherStatus
 from agent.duties.cadence import Look
 from agent.duties.requests import Requests
 from agent.duties.watcher import Watcher
@@ -34,11 +34,17 @@ RELEASE_RATE = 160e6
 REST = 0.05
 """Seconds between two rounds of lease tests."""
 
+RETAIN_SOON = 0.5
+"""Seconds between two passes of retention while segments are being published."""
+
 RETAIN_EVERY = 10.0
 """Seconds between two looks at ages and space."""
 
 SNAPSHOT_EVERY = 1.0
-"""Seconds between two snapshots while nothing but growth happens."""
+"""Seconds between two snapshots: only what changed is computed anew."""
+
+WARM = 60.0
+"""Seconds for which a stream that grew is computed anew: its growth rate falls, its next rotation comes nearer."""
 
 Reloader = Callable[[], tuple[Config, Reloaded]]
 
@@ -73,6 +79,9 @@ class Keeper:
         self._next_release = 0.0
         self._next_retain = 0.0
         self._next_snapshot = 0.0
+        self._retained = float("-inf")
+        self._changed: dict[Stream, None] = {}
+        self._lines: dict[str, StreamStatus] = {}
         self._usage: DirectoryStatus | None = None
         self._critical = False
         self.started = clock.now()
@@ -126,11 +135,14 @@ class Keeper:
         outcomes = self._seal_due(candidates)
         pending = self._release(now)
         self.engine.reset()
-        if now >= self._next_retain or any(outcome.segment for outcome in outcomes):
+        if any(outcome.segment for outcome in outcomes):
+            self._next_retain = min(self._next_retain, max(now, self._retained + RETAIN_SOON))
+        if now >= self._next_retain:
             self._retain(now)
-        if asked or outcomes or now >= self._next_snapshot:
+        self._changed.update(candidates)
+        self._changed.update(dict.fromkeys(outcome.stream for outcome in outcomes))
+        if asked or now >= self._next_snapshot:
             self._publish()
-            self._next_snapshot = now + SNAPSHOT_EVERY
         return self._next(pending)
 
     def _look(self, now: float) -> dict[Stream, None]:
@@ -205,11 +217,12 @@ class Keeper:
         return pending
 
     def _retain(self, now: float) -> None:
-        self._next_retain = now + RETAIN_EVERY
+        self._next_retain, self._retained = now + RETAIN_EVERY, now
         self._usage = report.directory(self.engine)
         items = self.engine.plan_retention(self._usage.total_bytes)
         if items and self.engine.swept:
             self.engine.retain(items)
+            self._changed.update(dict.fromkeys(stream for stream, _ in items))
             self._usage = report.directory(self.engine)
             for stream, item in items:
                 _log.info("retired", stream=stream.name, segment=item.segment.name, reason=item.reason)
@@ -244,6 +257,8 @@ class Keeper:
     # -- snapshots
 
     def _publish(self) -> None:
+        now = self._clock.monotonic()
+        self._next_snapshot = now + SNAPSHOT_EVERY
         watcher = self._watcher.status() if self._watcher else WatcherStatus(mode="stopped")
         self._snapshot = snapshot = report.status(
             self.engine,
@@ -255,8 +270,24 @@ class Keeper:
             watcher=watcher,
             components=self._components.all(),
             usage=self._usage,
+            streams=self._stream_lines(now),
         )
         self._measure(snapshot)
+
+    def _stream_lines(self, now: float) -> list[StreamStatus]:
+        """Every stream's line; those that did not change since are the old ones."""
+        wall, streams = self._clock.now(), self.engine.catalog.streams
+        changed, self._changed = self._changed, {}
+        for stream in changed:
+            if streams.get(stream.name) is stream:
+                self._lines[stream.name] = report.stream(self.engine, stream, now, wall)
+                if now - stream.facts.grew < WARM or stream.pending:
+                    self._changed[stream] = None
+        for name in self._lines.keys() - streams.keys():
+            del self._lines[name]
+        for name in streams.keys() - self._lines.keys():
+            self._lines[name] = report.stream(self.engine, streams[name], now, wall)
+        return [self._lines[name] for name in sorted(self._lines)]
 
     def _measure(self, snapshot: Status) -> None:
         metrics, usage = self._metrics, snapshot.directory
@@ -362,6 +393,7 @@ class Keeper:
         if answer.ok:
             self.engine.configure(config)
             self._deadlines = dict.fromkeys(self.engine.catalog.streams.values(), 0.0)
+            self._changed.update(dict.fromkeys(self.engine.catalog.streams.values()))
         self.engine.audit.write("reload", reason="ok" if answer.ok else "rejected", why=answer.message)
         return answer
 

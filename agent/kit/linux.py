@@ -64,7 +64,7 @@ def tune_memory() -> None:
     """Let glibc keep freed buffers of a few MiB instead of giving each back to the kernel (mallopt(3)).
 
     Sealing allocates and frees a megabyte again and again; without this every one is faulted in page by page, which
-    took as long as compressing (measured: 4.2 s of CPU a GB without this, 2.4 s with it). One arena keeps the memory small.
+    took as long as compressing (measured: 4.2 s of CPU a GB without this, 2.4 s with it). One arena keeps memory small.
     """
     mallopt = getattr(_libc, "mallopt", None)
     if mallopt is None:

@@ -58,6 +58,12 @@ class Facts:
 class Stream:
     """One telemetry file by its path, through all its incarnations."""
 
+    __slots__ = (
+        "accepted", "departed", "facts", "failure", "fruitless", "id", "incarnation", "last_stamp", "leaf", "lost",
+        "name", "next_reset", "not_before", "pending", "place", "refused", "retention", "rewrites", "rotation",
+        "seals", "segments", "synced",
+    )  # fmt: skip
+
     def __init__(self, name: str, leaf: str, place: Place, stream_id: bytes, rules: tuple[Rotation, Retention]) -> None:
         self.name = name
         self.leaf = leaf

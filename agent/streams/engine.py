@@ -15,15 +15,17 @@ from agent.config import Config
 from agent.kit import linux, log
 from agent.kit.clock import Clock, boot_id
 from agent.kit.disk import Directory
-from agent.kit.errors import AgentError, RefusedError, printable
+from agent.kit.errors import AgentError, RefusedError, StoppingError, printable
 from agent.kit.schedule import next_run
 from agent.kit.units import Share
 from agent.metrics import Metrics
-from agent.streams import plan
+from agent.streams import hooks, plan
 from agent.streams.catalog import Catalog, Place, Stream, fill, read_archive
+from agent.streams.departure import Departures
 from agent.streams.hints import Hint, Hints
+from agent.streams.holding import Holding
 from agent.streams.live import refusal
-from agent.streams.recognise import begin, find_inode, open_live, recognise
+from agent.streams.recognise import accept, open_live, recognise
 from agent.streams.recover import Recovery
 from agent.streams.release import PIECE, Releaser
 from agent.streams.retain import Retainer
@@ -38,9 +40,6 @@ SEALED_AT_ONCE = 128
 
 AGAIN_FIRST, AGAIN_LAST = 0.25, 30.0
 """Seconds until sealing is tried again after it found nothing whole; doubled each time, up to the second."""
-
-DEPARTED_IDLE = 10.0
-"""Seconds without growth after which a file that its writer renamed away counts as finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,10 @@ class Engine:
         """Streams that may be set back to size 0, in the order in which they came to rest."""
         self.reading = False
         """True when nothing may be changed."""
+        self.holding = Holding((), None)
+        """What consumers have not delivered yet, which retention leaves alone."""
+        self.changed: Callable[[Stream], None] = lambda _: None
+        """Who is told of each stream whose positions moved."""
         self.state: Directory | None = None
         self.quarantine: Directory | None = None
 
@@ -82,6 +85,13 @@ class Engine:
 
         Raises LockedError when another agent has the directory, OSError when it cannot be used.
         """
+        try:
+            self._open_all()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _open_all(self) -> None:
         root = self._keep(Directory.make(self.config.files.directory))
         root.lock()
         self.state = self._keep(Directory.make(self.config.state_path, 0o700))
@@ -103,13 +113,18 @@ class Engine:
 
     def _begin(self, root: Directory, audit: Audit, hints: Hints, known: dict[str, Hint]) -> None:
         self.audit, self.hints = audit, hints
-        self.tools = Tools(self._clock, audit, self._metrics, hints, boot_id(), self._breathe)
+        self.tools = Tools(self._clock, audit, self._metrics, hints, boot_id(), self._breathe, self._tell_changed)
+        self.holding = Holding(self.config.forward, self.state)
         self.survey = Survey(self.tools, self.catalog, self.config.files)
         self.sealer = Sealer(self.tools)
         self.releaser = Releaser(self.tools, self.sealer)
         self.retainer = Retainer(self.tools)
+        self.departures = Departures(self.tools, self.sealer)
         self._recovery = Recovery(self.tools, self.catalog, self.quarantine, known)
         self._load(self._place("", root))
+
+    def _tell_changed(self, stream: Stream) -> None:
+        self.changed(stream)
 
     def close(self) -> None:
         """Remember where every stream stands, and let go of everything."""
@@ -119,6 +134,9 @@ class Engine:
             self.hints.compact()
         self.hints.close()
         self.audit.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         for directory in reversed(self._opened):
             directory.close()
         self._opened.clear()
@@ -200,22 +218,26 @@ class Engine:
                 recognise(self.tools, stream, live)
                 stream.facts.size = live.size()
         except FileNotFoundError:
-            self._gone(stream)
+            self.departures.gone(stream)
         except BlockingIOError:
             return
         except (OSError, RefusedError) as error:
             self._failed(stream, error)
 
-    def _gone(self, stream: Stream) -> None:
-        """Nothing at the path: the writer renamed the file and it is finished first, or it was deleted."""
-        life = stream.incarnation
-        if life is None or life.identity.inode == 0:
+    def acquaint(self, stream: Stream) -> None:
+        """Get to know a live file before somebody reads it: its incarnation, and that it is a line log."""
+        if stream.refused or stream.departed or (stream.incarnation is not None and stream.accepted):
             return
-        name = find_inode(stream.place.home, life.identity)
-        if name:
-            stream.departed = name
+        try:
+            with open_live(stream) as live:
+                recognise(self.tools, stream, live)
+                first = live.first_byte(stream.incarnation.sealed) if stream.incarnation else None
+                if first is not None:
+                    accept(stream, live, first)
+        except (FileNotFoundError, BlockingIOError):
             return
-        begin(self.tools, stream, type(life.identity)(0, None), "deleted")
+        except (OSError, AgentError) as error:
+            self._failed(stream, error)
 
     # -- decide
 
@@ -273,11 +295,34 @@ class Engine:
         outcomes: list[Sealed] = []
         for at in range(0, len(due), SEALED_AT_ONCE):
             self._breathe()
-            batch = self.sealer.seal([(item.stream, item.reason) for item in due[at : at + SEALED_AT_ONCE]])
+            ready = [item for item in due[at : at + SEALED_AT_ONCE] if self._prepared(item, outcomes)]
+            batch = self.sealer.seal([(item.stream, item.reason) for item in ready])
             for outcome in batch:
                 self._concluded(outcome)
             outcomes.extend(batch)
         return outcomes
+
+    def _prepared(self, item: Due, outcomes: list[Sealed]) -> bool:
+        """Do what comes before a seal: the hook, and where the method is `rename`, moving the file aside."""
+        stream = item.stream
+        if stream.departed:
+            return True
+        try:
+            hooks.before(self.tools, stream, item.reason)
+            if stream.rotation.method == "rename" and stream.live_bytes > 0:
+                self.departures.rename_away(stream)
+        except (OSError, AgentError) as error:
+            outcomes.append(Sealed(stream, item.reason, error=error))
+            self._concluded(outcomes[-1])
+            return False
+        return True
+
+    def _emptied(self, stream: Stream) -> bool:
+        """True where space does not come back by holes: by removing the renamed file, or by truncation."""
+        if stream.rotation.method == "copytruncate" and not stream.departed:
+            self.releaser.cut(stream)
+            return True
+        return stream.rotation.method == "rename"
 
     def _concluded(self, outcome: Sealed) -> None:
         stream, facts = outcome.stream, outcome.stream.facts
@@ -285,7 +330,7 @@ class Engine:
         if outcome.segment is not None:
             facts.since, facts.since_wall = None, 0.0
             stream.not_before, stream.fruitless = 0.0, 0
-            if stream.pending:
+            if stream.pending and not self._emptied(stream):
                 self._releasing[stream] = None
         else:
             # Nothing whole yet, or not possible now: ask again, ever later.
@@ -297,39 +342,12 @@ class Engine:
             return
         if stream.rotation.schedule:
             facts.scheduled = next_run(stream.rotation.schedule, self._clock.now())
+        if outcome.segment is not None:
+            hooks.after(self.tools, stream, outcome.reason, outcome.segment.name)
         if stream.departed and not outcome.more:
-            self._finish_departed(stream)
-
-    def _finish_departed(self, stream: Stream) -> None:
-        """The renamed file is sealed as far as it is whole: done when nobody has it open, or it rests."""
-        life = stream.incarnation
-        if life is None:
-            return
-        try:
-            with open_live(stream, update=True) as live:
-                idle = self._clock.monotonic() - stream.facts.grew >= DEPARTED_IDLE
-                held = linux.take_write_lease(live.fd)
-                if not held and not idle:
-                    return
-                if live.size() > life.sealed:
-                    self.sealer.seal_open(stream, live, "rename", whole=True)
-                if held:
-                    linux.drop_lease(live.fd)
-        except FileNotFoundError:
-            pass
-        self._follow(stream)
-
-    def _follow(self, stream: Stream) -> None:
-        """Go on with the file that stands at the path now."""
-        stream.departed = None
-        try:
-            with open_live(stream) as live:
-                begin(self.tools, stream, live.identity, "replaced", live.size())
-                stream.facts.size = live.size()
-        except FileNotFoundError:
-            life = stream.incarnation
-            if life:
-                begin(self.tools, stream, type(life.identity)(0, None), "renamed")
+            if outcome.segment is not None:
+                facts.grew = now
+            self.departures.finish(stream)
 
     def release(self, *, paced: bool = True) -> tuple[int, bool]:
         """Give back a piece of each stream, or without `paced` everything.
@@ -346,6 +364,8 @@ class Engine:
                 continue
             except FileNotFoundError:
                 self._examine(stream)
+            except StoppingError:
+                raise
             except (OSError, AgentError) as error:
                 self._failed(stream, error)
             if not stream.pending or stream.refused:
@@ -367,6 +387,8 @@ class Engine:
                 count += self.releaser.reset(stream)
             except (BlockingIOError, FileNotFoundError):
                 continue
+            except StoppingError:
+                raise
             except (OSError, AgentError) as error:
                 self._failed(stream, error)
         return count
@@ -405,13 +427,17 @@ class Engine:
     def _shelf(self, stream: Stream) -> plan.Shelf:
         pending = {one.name for one in stream.pending}
         last = stream.segments[-1]
-        rows = [
-            plan.Shelved(
-                stream.name, one.name, one.extent.end, self._age(stream.name, one.name, one.sealed_at, one.changed),
-                one.allocated, one.marker, one is last, one.name not in pending,
-            )
-            for one in stream.segments
-        ]  # fmt: skip
+        claims = self.holding.claims(stream)
+        end = stream.incarnation.end if stream.incarnation else stream.end
+        rows = []
+        for one in stream.segments:
+            age = self._age(stream.name, one.name, one.sealed_at, one.changed)
+            rows.append(
+                plan.Shelved(
+                    stream.name, one.name, one.extent.end, age, one.allocated, one.marker, one is last,
+                    one.name not in pending, plan.hold(claims, one.extent.start, one.extent.end, age, end),
+                )
+            )  # fmt: skip
         return plan.Shelf(stream.retention, rows, stream.facts.there)
 
     def _age(self, stream: str, name: str, sealed_at: float, changed: float) -> float:
@@ -446,6 +472,7 @@ class Engine:
             if not stream.segments and not stream.facts.there and not stream.pending:
                 del self.catalog.streams[name]
                 self.hints.forget(stream.id.hex())
+                self.holding.forget(stream.id.hex())
         return freed
 
     def configure(self, config: Config) -> None:

@@ -33,6 +33,8 @@ class Hint(msgspec.Struct, frozen=True, kw_only=True):
     released: int = 0
     boot: str = ""
     """The boot in which everything below `released` was punched; empty when that is not known."""
+    settled: bool = False
+    """True when nothing was left to release."""
     since: float = 0.0
     """Wall time at which the first unsealed byte was noticed; 0 when none was."""
     resetting: bool = False

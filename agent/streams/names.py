@@ -17,7 +17,7 @@ NAME_MAX = 255
 
 _ROOM = NAME_MAX - len("_20240101_000000_000000.gz") - 1
 _PATTERN = re.compile(
-    r"(?P<stem>.+)_(?P<day>\d{8})_(?P<time>\d{6})(?:_(?P<n>[1-9]\d*))?(?P<suffix>\.[^.]*)?\.gz", re.DOTALL
+    r"(?P<stem>.+)_(?P<day>\d{8})_(?P<time>\d{6})(?:_(?P<n>[1-9]\d*))?(?P<suffix>\.[^._]*)?\.gz", re.DOTALL
 )
 
 
@@ -52,7 +52,7 @@ def parse(name: str) -> SegmentName | None:
 def segment_name(live_name: str, time: int, n: int = 0) -> SegmentName:
     """The name of a segment of `live_name` sealed at `time`."""
     stem, suffix = os.path.splitext(live_name)
-    if len(os.fsencode(suffix)) > NAME_MAX // 4:
+    if len(os.fsencode(suffix)) > NAME_MAX // 4 or "_" in suffix:
         stem, suffix = live_name, ""
     return SegmentName(_shortened(stem, live_name, _ROOM - len(os.fsencode(suffix))), time, n, suffix)
 
@@ -60,6 +60,11 @@ def segment_name(live_name: str, time: int, n: int = 0) -> SegmentName:
 def part_name(live_name: str) -> str:
     """The name of the open part of `live_name`: hidden, and never that of a stream."""
     return f".{_shortened(live_name, live_name, NAME_MAX - len('..part') - 8)}.part"
+
+
+def shortened(leaf: str) -> str:
+    """`leaf`, cut where a longer name would be made of it: ends in 8 hex digits of its hash then."""
+    return _shortened(leaf, leaf, NAME_MAX - 32)
 
 
 def is_part(name: str) -> bool:

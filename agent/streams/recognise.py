@@ -19,7 +19,13 @@ _SAMPLE = 1 << 16
 _MANY_RUNS = 4
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 
-_LOSS = {"shrunk": "truncated", "guard": "truncated", "refilled": "truncated", "other_file": "replaced"}
+_LOSS = {
+    "shrunk": "truncated",
+    "guard": "truncated",
+    "refilled": "truncated",
+    "other_file": "replaced",
+    "copytruncate": "copytruncate",
+}
 
 
 def open_live(stream: Stream, *, update: bool = False) -> Live:
@@ -38,28 +44,29 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
     if life is None:
         stream.incarnation = Incarnation(live.identity, base=stream.end, largest=size)
         tools.remember(stream)
+        tools.changed(stream)
         return "same"
     verdict = judge(life, live, stream.sealed_bytes, stream.kept_from)
     if verdict == "same":
+        if life.identity.birth is None:
+            life.identity = live.identity
         _shrink_within(tools, stream, life, size)
         life.largest = max(life.largest, size)
         life.known = max(life.known, size)
         return "same"
     if verdict == "other_file" and stream.departed is None and _find_departed(stream, life):
         return verdict
+    if verdict == "guard" and rewritten(life, live):
+        stream.rewrites += 1
+        if stream.rewrites > 1:
+            raise refusal("rewritten", f"{stream.place.home.path}/{live.name}")
     begin(tools, stream, live.identity, verdict, size)
-        if life.identity.birth is None:
-            life.identity = live.identity
     return verdict
 
 
 def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int = 0) -> None:
     """Start the stream's next incarnation; whatever of the old one is in no segment is lost, and counted."""
     life = stream.incarnation
-    if verdict == "guard" and rewritten(life, live):
-        stream.rewrites += 1
-        if stream.rewrites > 1:
-            raise refusal("rewritten", f"{stream.place.home.path}/{live.name}")
     stream.pending.clear()
     stream.accepted = False
     stream.refused = None
@@ -77,6 +84,7 @@ def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int 
         stream.incarnation.largest = size
     tools.audit.write("incarnation", stream=stream.name, reason=why, base=stream.incarnation.base, inode=identity.inode)
     tools.remember(stream)
+    tools.changed(stream)
 
 
 def accept(stream: Stream, live: Live, first: int) -> bool:
@@ -135,7 +143,9 @@ def _shrink_within(tools: Tools, stream: Stream, life: Incarnation, size: int) -
         tools.lost(stream, "truncated", gone, positions=[life.base + size, life.base + life.largest], why="shrunk")
         # The next byte's position must lie behind every position used so far.
         life.base += gone
+        life.skipped += gone
         life.largest = life.known = size
+        tools.changed(stream)
 
 
 def _find_departed(stream: Stream, life: Incarnation) -> bool:
@@ -143,7 +153,6 @@ def _find_departed(stream: Stream, life: Incarnation) -> bool:
     if name is None or name == stream.leaf:
         return False
     stream.departed = name
-        life.skipped += gone
     return True
 
 

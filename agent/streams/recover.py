@@ -14,7 +14,7 @@ from functools import partial
 
 from agent import __version__
 from agent.kit.disk import Directory
-from agent.kit.errors import CorruptError
+from agent.kit.errors import CorruptError, RefusedError
 from agent.kit.steps import reach
 from agent.streams import index as indexes
 from agent.streams import member as members

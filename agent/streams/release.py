@@ -137,6 +137,30 @@ class Releaser:
             life.guard_may_be_gone = live.read(life.sealed - len(life.guard), len(life.guard)) != life.guard
             self._tools.remember(stream)
 
+    # -- copytruncate
+
+    def cut(self, stream: Stream) -> int:
+        """Method `copytruncate`: empty a file that was just sealed. What came since is lost, and counted.
+
+        What a writer adds between the last look at the size and the truncation cannot be counted: the count is a
+        lower bound, and that is why the method must be asked for by name.
+        """
+        life = stream.incarnation
+        if life is None or stream.departed:
+            return 0
+        with open_live(stream, update=True) as live:
+            if recognise(self._tools, stream, live) != "same":
+                return 0
+            size = live.size()
+            disk.truncate(live.fd, 0)
+            reach("reset.truncated")
+            life.largest = max(life.largest, size)
+            stream.pending.clear()
+            begin(self._tools, stream, live.identity, "copytruncate")
+            stream.facts.size = 0
+        self._tools.metrics.released_bytes.inc(size)
+        return size
+
     # -- reset
 
     def reset(self, stream: Stream) -> bool:
@@ -191,6 +215,7 @@ class Releaser:
         self._tools.metrics.released_bytes.inc(max(0, sealed - life.released))
         self._tools.audit.write("reset", stream=stream.name, base=stream.incarnation.base, physical=[0, sealed])
         self._tools.remember(stream)
+        self._tools.changed(stream)
         return True
 
     def _seal_rest(self, stream: Stream, live: Live) -> bool:

@@ -7,7 +7,7 @@ import os
 from agent import __version__
 from agent.components import Component
 from agent.config import Config
-from agent.control import DirectoryStatus, NextRotation, Status, StreamState, StreamStatus, WatcherStatus
+from agent.control import DirectoryStatus, Method, NextRotation, Status, StreamState, StreamStatus, WatcherStatus
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
 from agent.kit.errors import printable
@@ -70,7 +70,7 @@ def stream(engine: Engine, one: Stream, now: float, wall: float) -> StreamStatus
         name=printable(one.name),
         id=one.id.hex(),
         state=state,
-        method="refused" if state == "refused" else "in-place",
+        method="refused" if state == "refused" else _method(one),
         why=why,
         live_bytes=one.live_bytes,
         allocated_bytes=facts.allocated if facts.there else 0,
@@ -101,7 +101,19 @@ def _state(one: Stream) -> tuple[StreamState, str]:
         return "failing", one.failure
     if not one.facts.there:
         return "gone", "the live file is gone; its segments stay until retention deletes them"
-    return "ok", f"{one.place.filesystem} gives sealed bytes back while the writer keeps the file open"
+    return "ok", _WHY[_method(one)].format(filesystem=one.place.filesystem)
+
+
+_WHY: dict[Method, str] = {
+    "in-place": "{filesystem} gives sealed bytes back while the writer keeps the file open",
+    "rename": "asked for: the file is moved aside, its writer has to reopen",
+    "copytruncate": "asked for: what is written between copy and truncation may be lost",
+    "refused": "",
+}
+
+
+def _method(one: Stream) -> Method:
+    return "in-place" if one.rotation.method == "auto" else one.rotation.method
 
 
 def _flags(engine: Engine, one: Stream, verdict: plan.Due) -> list[str]:
@@ -127,10 +139,12 @@ def status(
     watcher: WatcherStatus,
     components: list[Component],
     usage: DirectoryStatus | None = None,
+    streams: list[StreamStatus] | None = None,
 ) -> Status:
-    """Everything, as one value."""
+    """Everything, as one value; `usage` and `streams` where they are known already."""
     now, wall = clock.monotonic(), clock.now()
-    streams = [stream(engine, one, now, wall) for _, one in sorted(engine.catalog.streams.items())]
+    if streams is None:
+        streams = [stream(engine, one, now, wall) for _, one in sorted(engine.catalog.streams.items())]
     return Status(
         version=__version__,
         pid=os.getpid() if running else 0,

@@ -42,10 +42,14 @@ class Retainer:
         found.directory.remove(found.name)
         reach("retain.removed")
         stream.segments.remove(found)
+        self._tools.changed(stream)
         self._tell(stream, found, item)
         return found.allocated
 
     def _tell(self, stream: Stream, found: Segment, item: Retire) -> None:
+        if item.segment.hold.unsent and not found.marker:
+            positions = [found.extent.start, found.extent.end]
+            self._tools.lost(stream, "unsent", found.extent.length, positions=positions, why=item.reason)
         self._tools.metrics.retired_bytes.labels(item.reason).inc(found.allocated)
         self._tools.metrics.retired_segments.labels(item.reason).inc()
         self._tools.audit.write(
@@ -67,6 +71,7 @@ class Retainer:
             return
         try:
             with open_live(stream) as live:
+                life.learn_guard(live)
                 disk.sync_file(live.fd)
                 if live.identity.same_file(life.identity):
                     stream.synced = life.released

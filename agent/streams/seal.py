@@ -382,6 +382,7 @@ class Sealer:
             begin(self._tools, stream, draft.live.identity, "shrunk", draft.live.size())
         else:
             stream.pending.append(published)
+            self._tools.changed(stream)
         self._tell(draft, published)
 
     def _tell(self, draft: Draft, published: Segment) -> None:

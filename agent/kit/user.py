@@ -1,0 +1,48 @@
+"""Giving up root once, at the start, for good."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+
+from agent.kit.errors import ConfigError
+
+
+def parse(text: str) -> tuple[int, int | None]:
+    """`user`, `user:group` or numbers as (uid, gid); None where no group is given. Raises ConfigError."""
+    user, _, group = text.partition(":")
+    try:
+        uid = int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+        if not group:
+            return uid, None
+        return uid, int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ConfigError(f"{text!r} does not exist on this machine", hint="use an existing user:group") from None
+
+
+def drop(text: str, *directories: str) -> None:
+    """Become another user with its groups; `directories` are made before and given to it where they are missing.
+
+    Raises ConfigError for an unknown user, or when the process may not change its user.
+    """
+    uid, gid = parse(text)
+    try:
+        record = pwd.getpwuid(uid)
+        name, group = record.pw_name, record.pw_gid if gid is None else gid
+    except KeyError:
+        name, group = "", uid if gid is None else gid
+    if os.geteuid() == uid and os.getegid() == group:
+        return
+    try:
+        for path in directories:
+            if not os.path.isdir(path):
+                os.makedirs(path, 0o755)
+                os.chown(path, uid, group)
+        os.setgroups(os.getgrouplist(name, group) if name else [group])
+        os.setresgid(group, group, group)
+        os.setresuid(uid, uid, uid)
+    except PermissionError:
+        raise ConfigError(
+            f"agent.user: cannot become {text}", hint="start as root, or as that user and leave agent.user empty"
+        ) from None

@@ -1,0 +1,94 @@
+"""A live file that left its path: renamed by its writer, or by us where the method is `rename`.
+
+It is finished into its stream first, then the stream goes on with the file that stands at the path by then: positions
+stay in order, nothing is sealed twice. Nobody may have it open any more when its end counts as its end.
+"""
+
+from __future__ import annotations
+
+from agent.kit import linux
+from agent.kit.steps import reach
+from agent.streams.catalog import Stream
+from agent.streams.names import shortened
+from agent.streams.position import Identity
+from agent.streams.recognise import begin, find_inode, open_live
+from agent.streams.seal import Sealer
+from agent.streams.tools import Tools
+
+IDLE = 10.0
+"""Seconds without growth after which a renamed file counts as finished although somebody has it open."""
+
+REMOTE_IDLE = 60.0
+"""The same where a lease says nothing about other machines."""
+
+_MARK = ".rotating"
+
+
+class Departures:
+    """Finishes files that left their path; one thread uses it."""
+
+    def __init__(self, tools: Tools, sealer: Sealer) -> None:
+        self._tools = tools
+        self._sealer = sealer
+        self._quiet: dict[Stream, tuple[int, float]] = {}
+        """Size of a departed file, and the monotonic time since when it has it."""
+
+    def rename_away(self, stream: Stream) -> None:
+        """Method `rename`: move the live file aside; its writer has to reopen. Raises OSError."""
+        aside = f".{shortened(stream.leaf)}{_MARK}"
+        stream.place.home.publish(stream.leaf, aside)
+        reach("tomb.renamed")
+        stream.departed = aside
+        stream.facts.grew = self._tools.clock.monotonic()
+        self._tools.audit.write("tomb", stream=stream.name, reason="renamed aside", file=aside)
+
+    def gone(self, stream: Stream) -> None:
+        """Nothing stands at the path: the file was renamed and is finished first, or it was deleted."""
+        life = stream.incarnation
+        if life is None or life.identity.inode == 0:
+            return
+        name = find_inode(stream.place.home, life.identity)
+        if name:
+            stream.departed = name
+        else:
+            begin(self._tools, stream, Identity(0, None), "deleted")
+
+    def finish(self, stream: Stream) -> bool:
+        """Seal the rest of a departed file once nobody writes to it; True when the stream goes on without it."""
+        life = stream.incarnation
+        if life is None:
+            return False
+        try:
+            with open_live(stream, update=True) as live:
+                idle = self._idle(stream, live.size())
+                local = stream.place.filesystem in linux.LOCAL
+                held = local and linux.take_write_lease(live.fd)
+                if not held and idle < (IDLE if local else REMOTE_IDLE):
+                    return False
+                if live.size() > life.sealed:
+                    self._sealer.seal_open(stream, live, "rename", whole=True)
+                if stream.departed and stream.departed.endswith(_MARK) and live.size() == life.sealed:
+                    stream.place.home.remove(stream.departed)
+                    reach("tomb.removed")
+        except FileNotFoundError:
+            pass
+        self._follow(stream)
+        return True
+
+    def _idle(self, stream: Stream, size: int) -> float:
+        """Seconds since the departed file grew; the facts are those of the file at the path (attack H6)."""
+        now = self._tools.clock.monotonic()
+        before, since = self._quiet.get(stream, (-1, now))
+        self._quiet[stream] = (size, since if size == before else now)
+        return now - self._quiet[stream][1]
+
+    def _follow(self, stream: Stream) -> None:
+        """Go on with the file that stands at the path now."""
+        stream.departed = None
+        self._quiet.pop(stream, None)
+        try:
+            with open_live(stream) as live:
+                begin(self._tools, stream, live.identity, "replaced", live.size())
+                stream.facts.size = live.size()
+        except FileNotFoundError:
+            begin(self._tools, stream, Identity(0, None), "renamed")
