@@ -38,6 +38,9 @@ _log = log.get("engine")
 SEALED_AT_ONCE = 128
 """Streams sealed with one sync: enough to share its cost, few enough for the limit of open files."""
 
+CUT_ROUNDS = 3
+"""Seals in a row before `copytruncate` truncates: each is shorter than the one before."""
+
 AGAIN_FIRST, AGAIN_LAST = 0.25, 30.0
 """Seconds until sealing is tried again after it found nothing whole; doubled each time, up to the second."""
 
@@ -317,9 +320,13 @@ class Engine:
             return False
         return True
 
-    def _emptied(self, stream: Stream) -> bool:
+    def _emptied(self, stream: Stream, reason: str) -> bool:
         """True where space does not come back by holes: by removing the renamed file, or by truncation."""
         if stream.rotation.method == "copytruncate" and not stream.departed:
+            # What came while the first seal was made is sealed too, so that little is left to lose.
+            for _ in range(CUT_ROUNDS):
+                if not self.sealer.seal([(stream, reason)])[0].segment:
+                    break
             self.releaser.cut(stream)
             return True
         return stream.rotation.method == "rename"
@@ -330,7 +337,7 @@ class Engine:
         if outcome.segment is not None:
             facts.since, facts.since_wall = None, 0.0
             stream.not_before, stream.fruitless = 0.0, 0
-            if stream.pending and not self._emptied(stream):
+            if stream.pending and not self._emptied(stream, outcome.reason):
                 self._releasing[stream] = None
         else:
             # Nothing whole yet, or not possible now: ask again, ever later.
