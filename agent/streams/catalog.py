@@ -26,6 +26,14 @@ class Place:
     home: Directory
     archive: Directory
     filesystem: str = ""
+    unsynced: bool = False
+    """True while a segment's name may not be durable, though it could not be taken back."""
+
+    def settle(self) -> None:
+        """Make every segment's name durable before what it holds is released. Raises OSError."""
+        if self.unsynced:
+            self.archive.sync()
+            self.unsynced = False
 
     def stream_name(self, leaf: str) -> str:
         """The stream's name: its path below the watched directory."""

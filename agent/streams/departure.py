@@ -18,8 +18,8 @@ from agent.streams.tools import Tools
 IDLE = 10.0
 """Seconds without growth after which a renamed file counts as finished although somebody has it open."""
 
-REMOTE_IDLE = 60.0
-"""The same where a lease says nothing about other machines."""
+LONG_IDLE = 60.0
+"""The same where a lease says nothing about other machines, or where the last line has no end yet."""
 
 _MARK = ".rotating"
 
@@ -63,7 +63,8 @@ class Departures:
                 idle = self._idle(stream, live.size())
                 local = stream.place.filesystem in linux.LOCAL
                 held = local and linux.take_write_lease(live.fd)
-                if not held and idle < (IDLE if local else REMOTE_IDLE):
+                ended = live.size() == life.sealed or live.read(live.size() - 1, 1) == b"\n"
+                if not held and idle < (IDLE if local and ended else LONG_IDLE):
                     return False
                 if live.size() > life.sealed:
                     self._sealer.seal_open(stream, live, "rename", whole=True)

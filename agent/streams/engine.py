@@ -20,11 +20,12 @@ from agent.kit.schedule import next_run
 from agent.kit.units import Share
 from agent.metrics import Metrics
 from agent.streams import hooks, plan
-from agent.streams.catalog import Catalog, Place, Stream, fill, read_archive
+from agent.streams.catalog import Catalog, Leftovers, Place, Stream, fill, read_archive
 from agent.streams.departure import Departures
 from agent.streams.hints import Hint, Hints
 from agent.streams.holding import Holding
 from agent.streams.live import refusal
+from agent.streams.names import part_name
 from agent.streams.recognise import accept, open_live, recognise
 from agent.streams.recover import Recovery
 from agent.streams.release import PIECE, Releaser
@@ -346,6 +347,8 @@ class Engine:
             self.resting[stream] = None
         if outcome.error is not None:
             self._failed(stream, outcome.error)
+            if isinstance(outcome.error, FileExistsError):
+                self._unblock(stream)
             return
         if stream.rotation.schedule:
             facts.scheduled = next_run(stream.rotation.schedule, self._clock.now())
@@ -355,6 +358,17 @@ class Engine:
             if outcome.segment is not None:
                 facts.grew = now
             self.departures.finish(stream)
+
+    def _unblock(self, stream: Stream) -> None:
+        """A part that could not be removed when its seal failed is in the way: deal with it as at a start."""
+        before = len(stream.segments)
+        try:
+            self._recovery.parts(stream.place, Leftovers([part_name(stream.leaf)]))
+        except OSError as error:
+            self._failed(stream, error)
+        if len(stream.segments) > before:
+            self._recovery.restore(stream)
+            self._releasing[stream] = None
 
     def release(self, *, paced: bool = True) -> tuple[int, bool]:
         """Give back a piece of each stream, or without `paced` everything.
@@ -474,6 +488,8 @@ class Engine:
                 self._load_ages.pop((stream.name, item.segment.name), None)
             except OSError as error:
                 self._failed(stream, error)
+                if isinstance(error, FileExistsError):
+                    self._unblock(stream)
         self.catalog.orphans = [stream for stream in self.catalog.orphans if stream.segments]
         for name, stream in list(self.catalog.streams.items()) if self.survey.swept else ():
             if not stream.segments and not stream.facts.there and not stream.pending:

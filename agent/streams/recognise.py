@@ -76,14 +76,15 @@ def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int 
     if life is None:
         stream.incarnation = Incarnation(identity, base=stream.end, largest=size)
     else:
-        lost = life.unsealed(shrunk=why not in ("guard", "refilled"))
-        if lost:
-            reason = _LOSS.get(why, "deleted")
-            tools.lost(stream, reason, lost, positions=[life.position, life.end], why=why)
         stream.incarnation = life.next(identity)
         stream.incarnation.largest = size
-    tools.audit.write("incarnation", stream=stream.name, reason=why, base=stream.incarnation.base, inode=identity.inode)
+    # Remembered before it is told: after a crash in between a loss is told never, rather than twice.
     tools.remember(stream)
+    lost = life.unsealed(shrunk=why not in ("guard", "refilled")) if life else 0
+    if life and lost:
+        reason = _LOSS.get(why, "deleted")
+        tools.lost(stream, reason, lost, positions=[life.position, life.end], why=why)
+    tools.audit.write("incarnation", stream=stream.name, reason=why, base=stream.incarnation.base, inode=identity.inode)
     tools.changed(stream)
 
 
@@ -140,11 +141,13 @@ def _shrink_within(tools: Tools, stream: Stream, life: Incarnation, size: int) -
     """A file cut above S keeps its life, but the positions that were seen are used up."""
     gone = life.largest - size
     if gone > 0:
-        tools.lost(stream, "truncated", gone, positions=[life.base + size, life.base + life.largest], why="shrunk")
+        end = life.end
         # The next byte's position must lie behind every position used so far.
         life.base += gone
         life.skipped += gone
         life.largest = life.known = size
+        tools.remember(stream)
+        tools.lost(stream, "truncated", gone, positions=[end - gone, end], why="shrunk")
         tools.changed(stream)
 
 

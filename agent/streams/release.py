@@ -68,6 +68,7 @@ class Releaser:
         Raises RefusedError without write permission, BlockingIOError while a lease is held, OSError.
         """
         done = 0
+        stream.place.settle()
         with open_live(stream, update=True) as live:
             if recognise(self._tools, stream, live) != "same":
                 return 0
@@ -175,6 +176,7 @@ class Releaser:
         if stream.place.filesystem not in linux.LOCAL:
             return False
         stream.next_reset = now + RESET_EVERY
+        stream.place.settle()
         with open_live(stream, update=True) as live:
             if recognise(self._tools, stream, live) != "same" or live.size() - life.sealed > RESET_REST:
                 return False

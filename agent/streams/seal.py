@@ -152,9 +152,10 @@ class Sealer:
             self._write_index(draft)
             ready = draft
         except BaseException:
-            if draft:
-                draft.part.discard()
-            draft = None
+            failed, draft = draft, None
+            if failed:
+                with suppress(OSError):  # what went wrong is told, not that its part stays behind
+                    failed.part.discard()
             raise
         finally:
             if owned and draft is None:
@@ -177,15 +178,7 @@ class Sealer:
 
     def _create(self, stream: Stream, reason: str, live: Live, first: int, owned: bool, started: float) -> Draft:
         place = stream.place
-        name = names.part_name(stream.leaf)
-        try:
-            part = Part.create(place.archive, name, stream.id, live.identity)
-        except FileExistsError:
-            raise CorruptError(
-                "a part of an earlier seal is in the way",
-                path=os.path.join(place.archive.path, name),
-                hint="it is examined at the next start",
-            ) from None
+        part = Part.create(place.archive, names.part_name(stream.leaf), stream.id, live.identity)
         return Draft(stream, reason, live, part, owned, started, first, self._base(stream, first))
 
     def _base(self, stream: Stream, first: int) -> int:
@@ -355,7 +348,13 @@ class Sealer:
         except OSError as error:
             for draft in drafts:
                 assert draft.published is not None  # noqa: S101 - the caller chose those
-                draft.part.name, draft.published = draft.published.name, None
+                try:
+                    place.archive.remove(draft.published.name)
+                except OSError:
+                    # It stays, so S moves, or its records would be sealed twice; nothing is released meanwhile.
+                    place.unsynced = True
+                    continue
+                draft.published = None
                 self._give_up(draft, error)
 
     def _settle(self, draft: Draft, published: Segment) -> None:

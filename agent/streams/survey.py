@@ -69,7 +69,8 @@ class Survey:
             if entry.is_dir(follow_symlinks=False):
                 looked.directories.append(entry.name)
         for stream in self._catalog.streams.values():
-            if stream.place is place and stream.name not in seen and stream.facts.there:
+            known = stream.facts.there or not stream.facts.looked  # what left while no agent ran is missed, too
+            if stream.place is place and stream.name not in seen and known:
                 self._vanished(stream, looked)
         self.refused = {name: why for name, why in self.refused.items() if name in seen or not _in_place(name, place)}
         return looked
@@ -157,7 +158,7 @@ class Survey:
         return False
 
     def _vanished(self, stream: Stream, looked: Looked) -> None:
-        stream.facts.there = False
+        stream.facts.there, stream.facts.looked = False, self._tools.clock.monotonic()
         looked.suspects.append(stream)
 
     def _refuse(self, place: Place, leaf: str, name: str, reason: str) -> None:

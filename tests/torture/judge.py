@@ -181,8 +181,9 @@ class _Case:
         """Compare what the agent says was lost with what the writers know was lost."""
         audited = list(_audited_losses(self.directory / STATE, self.live.name))
         told = sum(int(entry.get("bytes", 0)) for entry in audited)
-        self.verdict.claimed = max(told, sum(segment.gap for segment in self.chain))
         truncated = any(truth.truncations for truth in self.truths)
+        # Where a file was refilled past its old size unseen, positions stay unused that are no loss.
+        self.verdict.claimed = told if truncated else max(told, sum(segment.gap for segment in self.chain))
         if self.verdict.claimed > true_loss or (audited and not truncated):
             self.verdict.findings.append(
                 f"{len(audited)} losses audited, {self.verdict.claimed} bytes counted as lost, truly {true_loss}"
