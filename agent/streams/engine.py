@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 from agent.audit import Audit
 from agent.config import Config
@@ -451,8 +452,7 @@ class Engine:
         claims = self.holding.claims(stream)
         end = stream.incarnation.end if stream.incarnation else stream.end
         rows = []
-        for one in stream.segments:
-            age = self._age(stream.name, one.name, one.sealed_at, one.changed)
+        for one, age in zip(stream.segments, self._ages(stream), strict=True):
             rows.append(
                 plan.Shelved(
                     stream.name, one.name, one.extent.end, age, one.allocated, one.marker, one is last,
@@ -460,6 +460,11 @@ class Engine:
                 )
             )  # fmt: skip
         return plan.Shelf(stream.retention, rows, stream.facts.there)
+
+    def _ages(self, stream: Stream) -> list[float]:
+        """Each segment's age. An older one is never younger than the next, whoever touched its file."""
+        ages = [self._age(stream.name, one.name, one.sealed_at, one.changed) for one in stream.segments]
+        return list(accumulate(reversed(ages), max))[::-1]
 
     def _age(self, stream: str, name: str, sealed_at: float, changed: float) -> float:
         """Seconds since the seal: as first seen, plus monotonic time since then (attack M1)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from typing import Annotated
 
 import msgspec
 
@@ -35,7 +36,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """What a segment says about itself; unknown keys are ignored, more may come."""
 
     stream: str
-    stream_id: str
+    stream_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     incarnation: IncarnationKey
     physical: tuple[int, int]
     logical: tuple[int, int]
