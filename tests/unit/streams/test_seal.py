@@ -595,16 +595,17 @@ def test_a_part_that_does_not_read_back_is_thrown_away(bench: Bench) -> None:
     assert lines(0, 100) == bench.sealed()
 
 
-def test_a_part_in_the_way_is_said(bench: Bench) -> None:
-    """Whatever lies under the part's name is not overwritten."""
+def test_a_part_in_the_way_is_set_aside(bench: Bench) -> None:
+    """Whatever lies under the part's name is not overwritten; it is examined at once, and the next seal goes on."""
     bench.writer().write(lines(0, 1))
     bench.look()
     (bench.path / f".{LEAF}.part").write_bytes(b"?")
 
-    outcome = bench.seal()[0]
+    assert isinstance(bench.seal()[0].error, FileExistsError)
+    bench.rotate()
 
-    assert isinstance(outcome.error, CorruptError)
-    assert b"?" == (bench.path / f".{LEAF}.part").read_bytes()
+    assert lines(0, 1) == bench.whole()
+    assert [b"?"] == [one.read_bytes() for one in (bench.path / ".telemetry-agent/quarantine").iterdir()]
 
 
 # -- truncation while it is sealed
