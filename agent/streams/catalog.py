@@ -133,8 +133,11 @@ class Stream:
         for one in self.mine():
             if one.source.end <= at:
                 continue
-            if one.source.start > at or at >= end:
+            if at >= end or (one.source.start > at and not pieces):
                 break
+            if one.source.start > at:
+                pieces.append(bytes(min(end, one.source.start) - at))  # a gap between two segments is one of NULs
+                at = min(end, one.source.start)
             stop = min(end, one.source.end)
             with segment.SegmentReader(one) as reader:
                 pieces.append(reader.range(one.base + at, one.base + stop))

@@ -63,11 +63,13 @@ class Departures:
                 idle = self._idle(stream, live.size())
                 local = stream.place.filesystem in linux.LOCAL
                 held = local and linux.take_write_lease(live.fd)
-                ended = live.size() == life.sealed or live.read(live.size() - 1, 1) == b"\n"
+                ended = live.size() <= life.sealed or live.read(live.size() - 1, 1) == b"\n"
                 if not held and idle < (IDLE if local and ended else LONG_IDLE):
                     return False
-                if live.size() > life.sealed:
-                    self._sealer.seal_open(stream, live, "rename", whole=True)
+                while live.size() > life.sealed and self._sealer.seal_open(stream, live, "rename", whole=True):
+                    pass
+                if stream.facts.nul_since is not None:
+                    return False  # NULs stand before its last records, which a writer may still fill (attack C9)
                 if stream.departed and stream.departed.endswith(_MARK) and live.size() == life.sealed:
                     stream.place.home.remove(stream.departed)
                     reach("tomb.removed")

@@ -491,13 +491,13 @@ class Engine:
             try:
                 freed += self.retainer.carry_out(stream, item)
                 self._load_ages.pop((stream.name, item.segment.name), None)
-            except OSError as error:
+            except (OSError, AgentError) as error:
                 self._failed(stream, error)
                 if isinstance(error, FileExistsError):
                     self._unblock(stream)
         self.catalog.orphans = [stream for stream in self.catalog.orphans if stream.segments]
         for name, stream in list(self.catalog.streams.items()) if self.survey.swept else ():
-            if not stream.segments and not stream.facts.there and not stream.pending:
+            if not (stream.segments or stream.facts.there or stream.pending or stream.departed):
                 del self.catalog.streams[name]
                 self.hints.forget(stream.id.hex())
                 self.holding.forget(stream.id.hex())

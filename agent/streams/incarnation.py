@@ -40,6 +40,8 @@ class Incarnation:
     """True when this process (or this boot) punched everything below `released`, so only holes may be there."""
     guard_may_be_gone: bool = False
     """True when power may have been lost, or a reset had begun: then a guard of NULs is no contradiction."""
+    hollow: int = 0
+    """Bytes at its beginning that were never written: its writer kept its offset when the life before ended."""
     skipped: int = 0
     """Positions of this life whose bytes its writer cut off again; `base` moved on by so many."""
     largest: int = 0
@@ -73,7 +75,7 @@ class Incarnation:
 
         A file that did not shrink was refilled before it was looked at, so only what was recognised counts.
         """
-        return max(0, (self.largest if shrunk else self.known) - self.sealed)
+        return max(0, (self.largest if shrunk else self.known) - max(self.sealed, self.hollow))
 
 
 def judge(incarnation: Incarnation, live: Live, sealed_bytes: SealedBytes, kept: int = 0) -> Verdict:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from agent.kit.disk import Directory
+from agent.kit.errors import RefusedError
 from agent.streams.catalog import Stream
 from agent.streams.incarnation import Incarnation, Verdict, judge, rewritten
 from agent.streams.live import Live, refusal
@@ -53,6 +54,7 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
         _shrink_within(tools, stream, life, size)
         life.largest = max(life.largest, size)
         life.known = max(life.known, size)
+        _measure_hollow(life, live)
         return "same"
     if verdict == "other_file" and stream.departed is None and _find_departed(stream, life):
         return verdict
@@ -61,7 +63,16 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
         if stream.rewrites > 1:
             raise refusal("rewritten", f"{stream.place.home.path}/{live.name}")
     begin(tools, stream, live.identity, verdict, size)
+    assert stream.incarnation is not None  # noqa: S101 - begin has just set it
+    _measure_hollow(stream.incarnation, live)
     return verdict
+
+
+def _measure_hollow(life: Incarnation, live: Live) -> None:
+    """Find the NULs with which a file begins when it was emptied under a writer that kept its offset."""
+    if life.sealed == 0 < life.base:
+        first = live.first_byte(0)
+        life.hollow = live.size() if first is None else first
 
 
 def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int = 0) -> None:
@@ -167,6 +178,6 @@ def find_inode(directory: Directory, identity: Identity) -> str | None:
                 with Live.open(directory, entry.name) as live:
                     if identity.same_file(live.identity):
                         return entry.name
-            except OSError:
+            except (OSError, RefusedError):
                 continue
     return None

@@ -373,6 +373,7 @@ class Sealer:
         stream.segments.append(published)
         life.base, life.sealed = draft.base, published.source.end
         life.guard = tail[-wanted:] if wanted else b""
+        life.guard_may_be_gone = life.guard_may_be_gone and published.extent.length < wanted
         life.largest = max(life.largest, life.sealed)
         stream.seals += 1
         stream.failure = ""

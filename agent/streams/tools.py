@@ -57,6 +57,6 @@ class Tools:
                 boot=self.boot if life and life.clean else "",
                 settled=not stream.pending,
                 since=stream.facts.since_wall,
-                resetting=resetting,
+                resetting=resetting or (life is not None and life.guard_may_be_gone),
             )
         )

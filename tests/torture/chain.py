@@ -7,15 +7,18 @@ from itertools import pairwise
 from tests.torture.segments import Segment
 
 
-def check_chain(chain: list[Segment]) -> list[str]:
-    """What is wrong with `chain`, which is in the order of positions and starts where the stream does."""
+def check_chain(chain: list[Segment], *, emptied: bool = False) -> list[str]:
+    """What is wrong with `chain`, which is in the order of positions and starts where the stream does.
+
+    `emptied`: a writer truncated the file, so that it may begin anew at any offset.
+    """
     findings = []
     if chain and chain[0].start != chain[0].gap:
         findings.append(f"{chain[0].path.name}: the stream begins at {chain[0].start}")
     for segment in chain:
         findings += _check_alone(segment)
     for before, after in pairwise(chain):
-        findings += _check_pair(before, after)
+        findings += _check_pair(before, after, emptied)
     return findings
 
 
@@ -31,7 +34,7 @@ def _check_alone(segment: Segment) -> list[str]:
     return findings
 
 
-def _check_pair(before: Segment, after: Segment) -> list[str]:
+def _check_pair(before: Segment, after: Segment, emptied: bool) -> list[str]:
     """Findings between two neighbours."""
     name = after.path.name
     findings = []
@@ -40,10 +43,9 @@ def _check_pair(before: Segment, after: Segment) -> list[str]:
     if after.start - before.end != after.gap:
         findings.append(f"{name}: starts at {after.start}, {before.path.name} ends at {before.end}, gap {after.gap}")
     start, end = after.index["physical"][0], before.index["physical"][1]
-    same = after.incarnation == before.incarnation
-    # A file that was emptied begins anew at 0, or behind its old end when its writer kept the offset.
-    anew = start in (0, after.gap) or not same or start >= end
-    if not (same and start == end + after.gap) and not anew:
+    goes_on = after.incarnation == before.incarnation and start == end + after.gap
+    # A file that was emptied begins anew at 0, or somewhere when its writer kept the offset.
+    if not goes_on and start != after.gap and not emptied:
         findings.append(f"{name}: begins at byte {start} of the file, neither at {end} nor anew")
     if (after.name_time() or "") < (before.name_time() or ""):
         findings.append(f"{name}: older by name than {before.path.name}")

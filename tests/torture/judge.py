@@ -95,7 +95,7 @@ class _Case:
 
     def judge(self) -> Verdict:
         verdict, tally = self.verdict, self.tally
-        verdict.findings += check_chain(self.chain)
+        verdict.findings += check_chain(self.chain, emptied=any(truth.truncations for truth in self.truths))
         for segment in self.chain:
             self.take_segment(segment)
         start = self.take_part(self.sealed_end())
