@@ -198,6 +198,46 @@ def test_the_sandbox_holds(machine: Machine) -> None:
     assert options[f"/{WATCHED}"].startswith("rw,")
 
 
+def _move(machine: Machine, directory: str) -> None:
+    """Set the agent up for another directory."""
+    (machine.root / "etc/telemetry-agent/agent.toml").unlink()
+    shutil.rmtree(machine.root / "etc/systemd/system/telemetry-agent.service.d", ignore_errors=True)
+    machine.run(AGENT, "setup", "systemd", "--directory", directory)
+
+
+def test_a_directory_in_a_home_is_the_only_thing_seen_of_it(machine: Machine) -> None:
+    """What ProtectHome hides is bound back, also where the name has a blank, a colon and a percent sign."""
+    odd = "/home/ann/to keep: 100%"
+    machine.run("useradd", "--create-home", "ann")
+    machine.run("install", "-d", "-o", "ann", "-g", "ann", odd)
+    machine.run("install", "-o", "ann", "/dev/null", "/home/ann/secret")
+
+    _move(machine, odd)
+    machine.run("runuser", "-u", "ann", "--", "sh", "-c", f"echo '{{}}' > '{odd}/a.json'")
+    machine.run(AGENT, "rotate", "a.json")
+
+    assert "ann" == machine.show("telemetry-agent", "User")
+    seen = machine.run("ls", f"/proc/{machine.pid}/root/home/ann")
+    assert ["to keep: 100%"] == seen.splitlines()
+    assert 1 == len(list((machine.root / odd.lstrip("/")).glob("a_*.json.gz")))
+
+
+def test_files_of_many_owners_are_work_for_root(machine: Machine) -> None:
+    """The unit falls back to root with four capabilities; segments belong to the owners of their live files."""
+    machine.run("install", "-d", "-m", "1777", "/srv/many")
+    for user in ("ann", "otel"):
+        machine.run("runuser", "-u", user, "--", "sh", "-c", f"umask 077; echo '{{}}' > /srv/many/{user}.json")
+
+    _move(machine, "/srv/many")
+    machine.run(AGENT, "rotate")
+
+    owners = {path.name.partition("_")[0]: machine.run("stat", "--format=%U %a", f"/srv/many/{path.name}").strip()
+              for path in (machine.root / "srv/many").glob("*.gz")}  # fmt: skip
+    assert {"ann": "ann 600", "otel": "otel 600"} == owners
+    assert [0, 0] == [(machine.root / f"srv/many/{user}.json").stat().st_size for user in ("ann", "otel")]
+    _move(machine, f"/{WATCHED}")
+
+
 def test_it_stops_at_once_and_cleanly(machine: Machine) -> None:
     """A stop ends it with status 0, within its time, and leaves no unfinished file."""
     machine.run("systemctl", "stop", "telemetry-agent")

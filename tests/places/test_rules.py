@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.places import built
+from tests.support import peers
 
 HOME = built.ROOT / "container/prometheus"
 FILES = [HOME / "alerts.yaml", HOME / "recorded.yaml"]
@@ -140,3 +141,20 @@ def test_the_runbook_knows_no_alert_that_is_gone() -> None:
     titles = re.findall(r"^## (\w+)$", (HOME / "runbook.md").read_text(), re.MULTILINE)
 
     assert sorted(titles) == sorted(rule["alert"] for rule in alerts())
+
+
+@pytest.mark.peer
+def test_the_mixin_is_whole(request: pytest.FixtureRequest) -> None:
+    """Jsonnet reads the mixin: the same alerts and recorded series, and both dashboards."""
+    home = peers.environment(request.config, "jsonnet", "jsonnet")
+    program = (
+        "import _jsonnet; print(_jsonnet.evaluate_snippet('mixin.libsonnet', 'local m = import \"mixin.libsonnet\"; "
+        "{a: m.prometheusAlerts, r: m.prometheusRules, d: std.objectFields(m.grafanaDashboards)}'))"
+    )
+    python = str(home / "bin/python")
+
+    done = subprocess.run([python, "-c", program], cwd=HOME, capture_output=True, text=True, check=False, timeout=60)
+
+    found = yaml.safe_load(done.stdout)
+    assert [yaml.safe_load(file.read_text()) for file in FILES] == [found["a"], found["r"]], done.stderr
+    assert ["telemetry-agent-fleet.json", "telemetry-agent.json"] == found["d"]

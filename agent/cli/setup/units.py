@@ -30,7 +30,7 @@ def installation(place: Place, *, root: str = "/", timer: bool = False, extra: t
     With a `root` other than `/` the units are installed into that image: enabled, not started. `extra` names
     drop-ins that are shipped. Raises AgentError for an unknown name or a path that no unit can hold.
     """
-    _refuse_control(place.writable)
+    _refuse(place.writable)
     service = "telemetry-agent-cleanup.service" if timer else "telemetry-agent.service"
     names = [service, "telemetry-agent-cleanup.timer"] if timer else [service]
     home = os.path.join(root, "etc/systemd/system")
@@ -51,8 +51,7 @@ def directory_drop_in(place: Place) -> str:
     lines += ["", "[Service]"]
     if place.uid:
         lines += ["DynamicUser=no", f"User={place.user}", f"Group={place.gid}", "PrivateUsers=no"]
-    lines += [f"ReadWritePaths={_word(path)}" for path in place.writable]
-    lines += _made_visible(place.writable)
+    lines += _reached(place.writable)
     return "\n".join(lines) + "\n"
 
 
@@ -61,17 +60,20 @@ def executable() -> str:
     return os.path.join(sys.prefix, "bin", "telemetry-agent")
 
 
-def _made_visible(writable: tuple[str, ...]) -> Iterator[str]:
-    """What brings paths back that ProtectHome and PrivateTmp hide: the writable ones, and the program itself."""
+def _reached(writable: tuple[str, ...]) -> Iterator[str]:
+    """The paths to write in, and those that ProtectHome and PrivateTmp hide: the program may be there too.
+
+    A path that is bound back is writable by that; naming it in ReadWritePaths as well fails, it is not there yet.
+    """
     program = dict.fromkeys([sys.prefix, sys.base_prefix])
     if any(_below(path, _HOMES) for path in (*writable, *program)):
         yield "ProtectHome=tmpfs"
     for path in writable:
-        if _below(path, (*_HOMES, *_TEMPORARY)):
-            yield f"BindPaths={_word(path.replace(':', chr(92) + ':'))}"
+        hidden = _below(path, (*_HOMES, *_TEMPORARY))
+        yield f"BindPaths={_source(path)}" if hidden else f"ReadWritePaths={_word(path)}"
     for path in program:
         if _below(path, (*_HOMES, *_TEMPORARY)):
-            yield f"BindReadOnlyPaths={_word(path.replace(':', chr(92) + ':'))}"
+            yield f"BindReadOnlyPaths={_source(path)}"
 
 
 def _below(path: str, places: tuple[str, ...]) -> bool:
@@ -109,12 +111,16 @@ def _commands(unit: str, root: str) -> Iterator[tuple[str, ...]]:
 def _word(path: str) -> str:
     """One word of a unit file: `%` begins a specifier, blanks end a word (systemd.syntax(7))."""
     escaped = path.replace("%", "%%")
-    if not any(c in escaped for c in " '\"\\;"):
-        return escaped
-    return '"' + escaped.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f'"{escaped}"' if " " in escaped else escaped
 
 
-def _refuse_control(paths: tuple[str, ...]) -> None:
+def _source(path: str) -> str:
+    """The source of a bind mount as a word: a colon would end it."""
+    return _word(path).replace(":", "\\:")
+
+
+def _refuse(paths: tuple[str, ...]) -> None:
+    """Line breaks would be directives; quotes and backslashes mean different things to different directives."""
     for path in paths:
-        if not path.isprintable():
+        if not path.isprintable() or set(path) & set("\\\"';"):
             raise AgentError("a unit file cannot hold this path", path=path, hint="rename the directory")
