@@ -122,7 +122,7 @@ class Keeper:
     @property
     def ready(self) -> bool:
         """True once everything was looked at."""
-        return self.engine.swept
+        return self._snapshot is not None and self.engine.swept
 
     # -- the duty
 
@@ -374,7 +374,8 @@ class Keeper:
         ]  # fmt: skip
         if dry_run:
             return items + [_planned(stream, item) for stream, item in self._retention()]
-        done = [_carried_out(item, outcome) for item, outcome in zip(items, self._seal(ready), strict=True)]
+        outcomes = {outcome.stream: outcome for outcome in self._seal(ready)}
+        done = [_carried_out(item, outcomes[due.stream]) for item, due in zip(items, ready, strict=True)]
         self.engine.release(paced=False)
         self.engine.reset()
         retired = self._retention()
