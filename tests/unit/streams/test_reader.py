@@ -1,0 +1,242 @@
+"""Reading by position: each record once, in order, from whichever place has it now."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.config import Retention
+from agent.kit.errors import AgentError
+from agent.streams import reader
+from agent.streams.live import Live
+from agent.streams.reader import Run, View, view
+from tests.support.bench import LEAF, Bench, lines
+from tests.unit.streams.conftest import Make
+
+
+def big(first: int, last: int) -> bytes:
+    """Records of 1,000 bytes."""
+    return lines(first, last, 1000)
+
+
+def now(bench: Bench) -> View:
+    """The stream as the engine sees it."""
+    return view(bench.stream())
+
+
+def all_from(bench: Bench, position: int, limit: int = 4096) -> tuple[bytes, list[Run]]:
+    """Everything from a position on."""
+    runs: list[Run] = []
+    while run := reader.read(now(bench), position, lambda: now(bench), limit):
+        runs.append(run)
+        position = run.end
+    return b"".join(run.data for run in runs), runs
+
+
+def half_sealed(bench: Bench) -> None:
+    """Three segments of twenty records and ten more live."""
+    bench.engine.sealer.member_size = 4096
+    writer = bench.writer()
+    for number in range(3):
+        writer.write(big(number * 20, number * 20 + 20))
+        bench.rotate()
+    writer.write(big(60, 70) + b'{"half')
+    bench.look()
+
+
+@pytest.mark.parametrize("start", [0, 1000, 19_000, 20_000, 45_000, 60_000, 65_000, 70_000])
+def test_segments_and_live_are_one_run(anywhere: Bench, start: int) -> None:
+    """From any record on, every record once and in order; a half line is not given."""
+    half_sealed(anywhere)
+    data, runs = all_from(anywhere, start)
+
+    assert big(start // 1000, 70) == data
+    assert all(run.end - run.start == len(run.data) for run in runs)
+    assert all(run.data.endswith(b"\n") for run in runs)
+
+
+def test_a_long_record_is_one_run(bench: Bench) -> None:
+    """It is never split, sealed or live."""
+    record = b'{"big":"' + b"y" * 50_000 + b'"}\n'
+    bench.engine.sealer.member_size = 4096
+    writer = bench.writer().write(record)
+    bench.rotate()
+    writer.write(record)
+    bench.look()
+
+    assert [record, record] == [run.data for run in all_from(bench, 0)[1]]
+
+
+def test_what_was_retired_is_skipped_and_said(make: Make) -> None:
+    """A position below the oldest segment: the next record comes with how much was left out, and why."""
+    bench = make(retention=Retention(keep=2, max_age=None, max_total=None))
+    half_sealed(bench)
+    bench.retain()
+    run = reader.read(now(bench), 0, lambda: now(bench), 1000)
+
+    assert run
+    assert (20_000, 20_000, "retired or lost") == (run.start, run.skipped, run.why)
+    assert run.data.startswith(big(20, 21))
+
+
+def test_damage_is_skipped_and_said(bench: Bench) -> None:
+    """Whole good records around a damaged member are given, and nothing of the damaged one."""
+    half_sealed(bench)
+    path = bench.path / bench.names()[1]
+    table = bench.segments()[1].index["members"]
+    data = bytearray(path.read_bytes())
+    data[table[2][1] - 12] ^= 0xFF
+    path.write_bytes(bytes(data))
+    got, runs = all_from(bench, 0)
+
+    skipped = [run for run in runs if run.skipped]
+    start, end = 20_000 + table[1][0], 20_000 + table[2][0]
+    assert big(0, start // 1000) + big(end // 1000, 70) == got
+    assert [end - start] == [run.skipped for run in skipped]
+    assert "damaged" in skipped[0].why
+
+
+def test_a_read_below_a_new_s_is_discarded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H3: while a live read runs the range is sealed and punched; the segment is read instead, no NUL is given."""
+    writer = bench.writer().write(big(0, 50))
+    bench.look()
+    before = now(bench)
+    read = Live.read
+    turned: list[int] = []
+
+    def meddling(live: Live, start: int, length: int) -> bytes:
+        if not turned:
+            turned.append(1)
+            bench.rotate()
+        return read(live, start, length)
+
+    monkeypatch.setattr(Live, "read", meddling)
+    run = reader.read(before, 0, lambda: now(bench), 30_000)
+    monkeypatch.undo()
+
+    assert run
+    assert run.data == big(0, 50)[: len(run.data)]
+    assert len(run.data) >= 30_000
+    assert bytes(4096) == writer.path.read_bytes()[:4096]
+
+
+def test_a_new_life_during_a_read_is_not_mixed_with_the_old(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H3: the writer truncates while we read; bytes of two lives never come as one."""
+    writer = bench.writer().write(big(0, 50))
+    bench.rotate()
+    writer.write(big(50, 60))
+    bench.look()
+    before = now(bench)
+    read = Live.read
+    turned: list[int] = []
+
+    def meddling(live: Live, start: int, length: int) -> bytes:
+        if not turned:
+            turned.append(1)
+            writer.cut().write(big(100, 170))
+            bench.rotate()
+        return read(live, start, length)
+
+    monkeypatch.setattr(Live, "read", meddling)
+    run = reader.read(before, 50_000, lambda: now(bench), 5_000)
+    monkeypatch.undo()
+
+    assert run
+    assert run.data.startswith(big(100, 101)) or not run.data
+
+
+def test_nothing_yet_is_none(bench: Bench) -> None:
+    """At the end, and where only a half line stands."""
+    half_sealed(bench)
+
+    assert reader.read(now(bench), 70_000, lambda: now(bench)) is None
+
+
+def test_a_file_that_is_gone_gives_its_segments(bench: Bench) -> None:
+    """What was sealed stays readable without its live file."""
+    half_sealed(bench)
+    (bench.path / LEAF).unlink()
+    bench.look()
+
+    assert big(0, 60) == all_from(bench, 0)[0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 9000), st.integers(0, 69))
+def test_any_limit_and_any_record_boundary(limit: int, first: int) -> None:
+    """Whatever is asked for at once, the runs join."""
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as home:
+        bench = Bench(Path(home))
+        half_sealed(bench)
+        data, runs = all_from(bench, first * 1000, limit)
+        bench.close()
+
+    assert big(first, 70) == data
+    assert [run.end for run in runs[:-1]] == [run.start for run in runs[1:]]
+
+
+# -- beside a running agent
+
+
+def test_records_of_another_process_directory(bench: Bench) -> None:
+    """`cat` needs no lock and no agent: segments and live file as one stream."""
+    half_sealed(bench)
+
+    assert big(0, 70) == b"".join(reader.records(bench.config, LEAF, clock=bench.clock))
+    assert big(33, 70) == b"".join(reader.records(bench.config, LEAF, start=33_000, clock=bench.clock))
+
+
+def test_since_a_time(bench: Bench) -> None:
+    """What was sealed or written after it."""
+    bench.writer().write(big(0, 20))
+    bench.rotate()
+    bench.clock.advance(100)
+    later = bench.clock.now()
+    bench.writer().write(big(20, 30))
+    bench.rotate()
+    bench.writer().write(big(30, 31))
+
+    assert big(20, 31) == b"".join(reader.records(bench.config, LEAF, since=later, clock=bench.clock))
+
+
+def test_following_across_seals_and_releases(bench: Bench) -> None:
+    """`cat --follow` while the agent works: nothing twice, nothing missing."""
+    writer = bench.writer().write(big(0, 20))
+    bench.look()
+    written = [20]
+
+    class Acting:
+        """A clock whose sleeping lets the agent and the writer go on."""
+
+        def now(self) -> float:
+            return bench.clock.now()
+
+        def monotonic(self) -> float:
+            return bench.clock.monotonic()
+
+        def sleep(self, seconds: float) -> None:
+            bench.clock.advance(seconds)
+            writer.write(big(written[0], written[0] + 10))
+            written[0] += 10
+            if written[0] % 20:
+                bench.rotate()
+
+    seen = b""
+    for data in reader.records(bench.config, LEAF, follow=True, stop=lambda: written[0] >= 200, clock=Acting()):
+        seen += data
+
+    assert big(0, 200)[: len(seen)] == seen
+    assert len(seen) >= 190_000
+
+
+def test_an_unknown_stream_is_said(bench: Bench) -> None:
+    """The error names what there is."""
+    bench.writer().write(b"{}\n")
+    bench.look()
+
+    with pytest.raises(AgentError, match=LEAF):
+        next(reader.records(bench.config, "nope.json", clock=bench.clock))
