@@ -66,6 +66,62 @@ class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     """`warn_size`, `overdue`, `no_reset`, ..: short words; status explains them."""
 
 
+class SegmentStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One sealed archive of a stream."""
+
+    stream: str
+    name: str
+    start: int
+    end: int
+    """Positions of its first byte and behind its last one."""
+    records: int
+    size: int
+    allocated: int
+    sealed_at: float
+    marker: bool
+    """It only keeps the position; its data was deleted by rule."""
+
+
+class Segments(msgspec.Struct, frozen=True):
+    """Sealed archives, the newest ones."""
+
+    total: int
+    """How many there are; the oldest of them may be left out."""
+    segments: list[SegmentStatus]
+    """The newest ones, oldest first."""
+
+
+class CheckStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One check as it is now. Times are seconds since 1970 UTC, spans are seconds."""
+
+    name: str
+    kind: str
+    state: str
+    """`unknown`, `healthy`, `warning` or `unhealthy`; unknown also when the last result is too old."""
+    level: int
+    """The same as a number, 0 to 3."""
+    since: float | None
+    """When the state was reached."""
+    message: str = ""
+    hint: str = ""
+    value: float | None = None
+    """The number that was judged, where there is one."""
+    last_run: float | None = None
+    last_success: float | None = None
+    """When it was last found healthy."""
+    seconds: float = 0.0
+    """How long the last run took."""
+    interval: float = 0.0
+    runs: int = 0
+    failures: int = 0
+    """Runs that found it unhealthy, or nothing out."""
+    timeouts: int = 0
+    transitions: int = 0
+    """Changes of state, but for the first result."""
+    hung: bool = False
+    """Its last run has not come back."""
+
+
 class DirectoryStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One watched directory (the root, or with `recursive` one below it) against its limits."""
 

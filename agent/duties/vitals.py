@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from agent.config import Config, Health, System
+from agent.control import CheckStatus
 from agent.health.action import Actions, Audit
-from agent.health.board import Board, CheckStatus
+from agent.health.board import Board
 from agent.health.build import Made, build
 from agent.health.surroundings import Surroundings
 from agent.kit import log

@@ -13,6 +13,7 @@ import msgspec
 
 from agent.config import Health
 from agent.config.checks import Check as Rule
+from agent.control import CheckStatus
 from agent.health.build import Made
 from agent.health.check import Finding, Level, unhealthy, unknown
 from agent.health.state import State, advance
@@ -20,37 +21,6 @@ from agent.kit.clock import Clock
 from agent.kit.errors import AgentError
 from agent.kit.quarantine import Answer, Call
 from agent.kit.units import Duration
-
-
-class CheckStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One check as it is now. Times are seconds since 1970 UTC, spans are seconds."""
-
-    name: str
-    kind: str
-    state: str
-    """`unknown`, `healthy`, `warning` or `unhealthy`; unknown also when the last result is too old."""
-    level: int
-    """The same as a number, 0 to 3."""
-    since: float | None
-    """When the state was reached."""
-    message: str = ""
-    hint: str = ""
-    value: float | None = None
-    """The number that was judged, where there is one."""
-    last_run: float | None = None
-    last_success: float | None = None
-    """When it was last found healthy."""
-    seconds: float = 0.0
-    """How long the last run took."""
-    interval: float = 0.0
-    runs: int = 0
-    failures: int = 0
-    """Runs that found it unhealthy, or nothing out."""
-    timeouts: int = 0
-    transitions: int = 0
-    """Changes of state, but for the first result."""
-    hung: bool = False
-    """Its last run has not come back."""
 
 
 class Transition(msgspec.Struct, frozen=True):

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from agent.health.board import CheckStatus, overall
+from agent.control import CheckStatus
+from agent.health.board import overall
 from agent.metrics import Family as Row
 from agent.system.exposition import metric
 from agent.system.family import Column, Family, kind_of, single, table

@@ -13,15 +13,11 @@ from starlette.responses import Response
 
 from agent.control import Control
 from agent.kit.errors import AgentError, ConfigError, LockedError, RefusedError, StoppingError
-from agent.web.messages import Cleanup, Failure, Reload, Rotate
+from agent.web.messages import BadRequestError, Cleanup, Failure, Reload, Rotate
 from agent.web.views import to_json
 
 _BODY_LIMIT = 4 << 20
 """Bytes of a request body: the names of some ten thousand streams."""
-
-
-class BadRequestError(AgentError):
-    """A body that is no JSON, or not the JSON of this request."""
 
 
 _STATUS: tuple[tuple[type[AgentError], int], ...] = (

@@ -10,12 +10,18 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from agent.components import Component
+from agent.components import State
+from agent.control import CheckStatus
+from agent.kit.errors import AgentError
 
 SOCKET = "agent.sock"
 """Name of the local socket in the state directory."""
 
 Timeout = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+
+
+class BadRequestError(AgentError):
+    """A request that is not understood; answered with 400."""
 
 
 class Rotate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +70,37 @@ class Service(msgspec.Struct, frozen=True):
     version: str
 
 
+class Part(msgspec.Struct, frozen=True):
+    """A part of the agent and the parts it has itself. Times are seconds since 1970 UTC."""
+
+    name: str
+    state: State
+    since: float
+    last_success: float | None = None
+    message: str = ""
+    hint: str = ""
+    parts: list[Part] = []
+    """With `?verbose`; a check of `health` is ok, degraded (warning), failed (unhealthy) or starting (unknown)."""
+
+
+class ConfigKey(msgspec.Struct, frozen=True):
+    """One key of the configuration in force."""
+
+    key: str
+    value: str
+    """As TOML; a secret one is not shown."""
+    origin: str
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a collector's numbers come from."""
+
+    scope: str
+    """`host` or `container`."""
+    source: str
+    error: str
+
+
 class Health(msgspec.Struct, frozen=True):
     """Answer of /health."""
 
@@ -75,4 +112,8 @@ class Health(msgspec.Struct, frozen=True):
     issues: list[str]
     """A sentence each: what is wrong and, where known, what to do."""
     service: Service
-    components: list[Component]
+    components: list[Part]
+    checks: list[CheckStatus] = []
+    """With `?verbose`."""
+    sources: dict[str, Source] = {}
+    """With `?verbose`: for each collector of system metrics where its numbers come from."""

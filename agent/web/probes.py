@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agent.components import Component, Components
-from agent.control import Control, Status
+from agent.components import Component, Components, State
+from agent.control import CheckStatus, Control, Status
+from agent.health.check import Level
 from agent.kit.clock import Clock
-from agent.web.messages import Health, Probe, Service
+from agent.web.facts import Facts
+from agent.web.messages import Health, Part, Probe, Service
 
 _NAMED_STREAMS = 10
 """Streams in trouble that health names; the others are counted."""
+
+_PART_STATES: dict[Level, State] = {
+    Level.UNKNOWN: "starting",
+    Level.HEALTHY: "ok",
+    Level.WARNING: "degraded",
+    Level.UNHEALTHY: "failed",
+}
 
 
 class Probes:
@@ -27,9 +36,10 @@ class Probes:
 
     def __init__(
         self, components: Components, clock: Clock, *, heartbeat: Callable[[], float], ready: Callable[[], bool],
-        deadline: float,
+        deadline: float, facts: Facts | None = None,
     ) -> None:  # fmt: skip
         self._components = components
+        self._facts = facts or Facts()
         self._clock = clock
         self._heartbeat = heartbeat
         self._ready = ready
@@ -52,9 +62,10 @@ class Probes:
         self._started = self._started or probe.ok
         return self._probe([]) if self._started else probe
 
-    def health(self, control: Control, service_version: str) -> Health:
+    def health(self, control: Control, service_version: str, *, verbose: bool = False) -> Health:
         """The verdict over the whole agent. Raises AgentError when there is no snapshot."""
         status = control.status()
+        checks = self._facts.checks()
         components = self._components.all()
         initialized = self._ready()
         stuck = self._stuck()
@@ -62,10 +73,11 @@ class Probes:
             *stuck,
             *([] if initialized else ["not initialized: the first sweep is not done"]),
             *_unsound(components),
+            *(_complaint(check) for check in checks if _is_bad(check)),
             *(f"directory {status.directory.path}: {problem}" for problem in _directory(status)),
             *_streams(status),
         ]
-        failed = any(part.state == "failed" for part in components)
+        failed = any(part.state == "failed" for part in components) or any(check.level == 3 for check in checks)
         fatal = bool(stuck) or failed or status.directory.critical
         return Health(
             status="unhealthy" if fatal else "degraded" if issues else "healthy",
@@ -73,7 +85,9 @@ class Probes:
             initialized=initialized,
             issues=issues,
             service=Service(status.service_name, service_version or status.version),
-            components=components,
+            components=[_part(part, checks if verbose else []) for part in components],
+            checks=checks if verbose else [],
+            sources=self._facts.sources() if verbose else {},
         )
 
     def _probe(self, reasons: list[str]) -> Probe:
@@ -99,6 +113,26 @@ def _sentence(part: Component) -> str:
     if part.message:
         text += f": {part.message}"
     return f"{text}; {part.hint}" if part.hint else text
+
+
+def _is_bad(check: CheckStatus) -> bool:
+    """Unknown is an issue only for a check that was run: before that it says nothing."""
+    return check.level > Level.HEALTHY or (check.level == Level.UNKNOWN and check.last_run is not None)
+
+
+def _complaint(check: CheckStatus) -> str:
+    text = f"check {check.name} is {check.state}: {check.message}"
+    return f"{text}; {check.hint}" if check.hint else text
+
+
+def _part(part: Component, checks: list[CheckStatus]) -> Part:
+    """A component; the one that runs the checks has them as its parts."""
+    below = [
+        Part(one.name, _PART_STATES[Level(one.level)], one.since or part.since, one.last_success, one.message, one.hint)
+        for one in checks
+        if part.name == "health"
+    ]
+    return Part(part.name, part.state, part.since, part.last_success, part.message, part.hint, below)
 
 
 def _directory(status: Status) -> list[str]:

@@ -25,6 +25,10 @@ def readable(views: Views) -> list[Route]:
         Route("/health", views.health),
         Route("/api/v1/status", views.status),
         Route("/api/v1/streams", views.streams),
+        Route("/api/v1/segments", views.segments),
+        Route("/api/v1/checks", views.checks),
+        Route("/api/v1/config", views.config),
+        Route("/openapi.json", views.description),
     ]
 
 

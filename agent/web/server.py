@@ -27,6 +27,7 @@ from agent.kit.errors import AgentError
 from agent.metrics import Metrics
 from agent.web import routes, sockets
 from agent.web.commands import Commands
+from agent.web.facts import Facts
 from agent.web.messages import SOCKET
 from agent.web.probes import Probes
 from agent.web.views import Views
@@ -54,10 +55,11 @@ class WebServer:
     def __init__(
         self, control: Control, metrics: Metrics, components: Components, clock: Clock, *, listen: str,
         state: Directory, heartbeat: Callable[[], float], ready: Callable[[], bool], deadline: float = 10.0,
-        service_version: str = "",
+        service_version: str = "", facts: Facts | None = None,
     ) -> None:  # fmt: skip
-        probes = Probes(components, clock, heartbeat=heartbeat, ready=ready, deadline=deadline)
-        pages = routes.readable(Views(control, metrics, probes, service_version))
+        facts = facts or Facts()
+        probes = Probes(components, clock, heartbeat=heartbeat, ready=ready, deadline=deadline, facts=facts)
+        pages = routes.readable(Views(control, metrics, probes, service_version, facts))
         self._public = routes.application(pages, metrics, clock)
         self._local = routes.application([*pages, *routes.changing(Commands(control))], metrics, clock)
         self._components = components

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from agent.control import Control
 from agent.metrics import Metrics
-from agent.web import exposition
+from agent.web import exposition, openapi
 from agent.web.exposition import Exposition
-from agent.web.messages import Probe
+from agent.web.facts import Facts
+from agent.web.messages import BadRequestError, Probe
 from agent.web.probes import Probes
 
 _LANDING = """<!DOCTYPE html>
@@ -28,6 +32,10 @@ _LANDING = """<!DOCTYPE html>
 <li><a href="health">health</a>: everything, judged</li>
 <li><a href="api/v1/status">api/v1/status</a>: everything, in numbers</li>
 <li><a href="api/v1/streams">api/v1/streams</a>: the watched files</li>
+<li><a href="api/v1/segments">api/v1/segments</a>: their sealed archives</li>
+<li><a href="api/v1/checks">api/v1/checks</a>: the health checks</li>
+<li><a href="api/v1/config">api/v1/config</a>: the configuration in force</li>
+<li><a href="openapi.json">openapi.json</a>: all of this, for programs</li>
 </ul>
 </body>
 </html>
@@ -37,8 +45,10 @@ _LANDING = """<!DOCTYPE html>
 class Views:
     """The handlers of GET requests."""
 
-    def __init__(self, control: Control, metrics: Metrics, probes: Probes, service_version: str) -> None:
+    def __init__(self, control: Control, metrics: Metrics, probes: Probes, service_version: str, facts: Facts) -> None:
         self._control = control
+        self._facts = facts
+        self._waiting = anyio.CapacityLimiter(4)  # pages that wait for the keeper, so that they never take every thread
         self._exposition = Exposition(metrics.registry)
         self._probes = probes
         self._service_version = service_version
@@ -68,9 +78,10 @@ class Views:
         """200 from the first sweep on, 503 before."""
         return _probe(request, self._probes.started())
 
-    async def health(self, _: Request) -> Response:
+    async def health(self, request: Request) -> Response:
         """The verdict; 503 when unhealthy, 200 when healthy or degraded."""
-        health = self._probes.health(self._control, self._service_version)
+        verbose = "verbose" in request.query_params
+        health = self._probes.health(self._control, self._service_version, verbose=verbose)
         return to_json(health, 503 if health.status == "unhealthy" else 200)
 
     async def status(self, _: Request) -> Response:
@@ -80,6 +91,33 @@ class Views:
     async def streams(self, _: Request) -> Response:
         """A list of `control.StreamStatus`."""
         return to_json(self._control.status().streams)
+
+    async def segments(self, request: Request) -> Response:
+        """`messages.Segments`, asked of the thread that owns the catalogue."""
+        stream, limit = request.query_params.get("stream", ""), _limit(request.query_params.get("limit"))
+        ask = partial(self._facts.segments, stream, limit)
+        return to_json(await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._waiting))
+
+    async def checks(self, _: Request) -> Response:
+        """A list of `board.CheckStatus`."""
+        return to_json(self._facts.checks())
+
+    async def config(self, _: Request) -> Response:
+        """A list of `messages.ConfigKey`."""
+        return to_json(self._facts.config())
+
+    async def description(self, _: Request) -> Response:
+        """The OpenAPI description of these pages."""
+        return to_json(openapi.description())
+
+
+def _limit(text: str | None) -> int:
+    """How many segments are wanted. Raises BadRequestError."""
+    if text is None:
+        return openapi.SEGMENTS
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= openapi.MOST_SEGMENTS or len(text) > 9:
+        raise BadRequestError(f"limit is no number from 1 to {openapi.MOST_SEGMENTS}")
+    return int(text)
 
 
 def _probe(request: Request, probe: Probe) -> Response:

@@ -7,7 +7,8 @@ import pytest
 
 from agent.config import Health
 from agent.config.checks import Check, Clock, Loop
-from agent.health.board import Board, CheckStatus, Transition, overall
+from agent.control import CheckStatus
+from agent.health.board import Board, Transition, overall
 from agent.health.build import Made
 from agent.health.check import Finding, Level, healthy, unhealthy
 from agent.kit.errors import AgentError

@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from agent.components import Components
-from agent.control import PlanItem, Reloaded, Rotated, Status
+from agent.control import CheckStatus, PlanItem, Reloaded, Rotated, Segments, SegmentStatus, Status
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics
-from agent.web.messages import SOCKET
+from agent.web.facts import Facts
+from agent.web.messages import SOCKET, ConfigKey, Source
 from agent.web.server import WebServer
 
 STREAM: dict[str, Any] = {
@@ -35,6 +36,15 @@ STATUS: dict[str, Any] = {
     },
     "streams": [STREAM], "components": [], "retired_bytes": 0, "lost_bytes": 0, "audit_unwritten": 0,
 }  # fmt: skip
+
+SEGMENT = SegmentStatus(
+    stream="a.json", name="a_20241022_163000.json.gz", start=0, end=5, records=1, size=60, allocated=4096,
+    sealed_at=1.0, marker=False,
+)  # fmt: skip
+
+CHECK = CheckStatus(
+    name="memory", kind="memory", state="healthy", level=1, since=1.0, message="10.0% in use", last_run=2.0, runs=1
+)
 
 
 def status_with(directory: dict[str, Any] | None = None, streams: list[dict[str, Any]] | None = None) -> Status:
@@ -116,10 +126,23 @@ class Site:
         self.components = Components(self.clock)
         self.heartbeat = self.clock.steady
         self.ready = True
+        self.checks = [CHECK]
+        self.asked_segments: list[tuple[str, int]] = []
         self.server = WebServer(
             self.control, self.metrics, self.components, self.clock, listen=listen, state=state,
             heartbeat=lambda: self.heartbeat, ready=lambda: self.ready,
+            facts=Facts(
+                checks=lambda: self.checks, segments=self._segments,
+                sources=lambda: {"cpu": Source("host", "/proc/stat", "")},
+                config=lambda: [ConfigKey("rotation.max_size", '"10MB"', "default")],
+            ),
         )  # fmt: skip
+
+    def _segments(self, stream: str, limit: int) -> Segments:
+        self.asked_segments.append((stream, limit))
+        if self.control.error:
+            raise self.control.error
+        return Segments(7, [SEGMENT])
 
     def start(self) -> None:
         """Serve, and open a client for each socket."""

@@ -1,0 +1,27 @@
+"""What pages show beside `Control`: questions about other parts of the agent, wired by app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.control import CheckStatus, Segments
+from agent.web.messages import ConfigKey, Source
+
+
+def _no_segments(_stream: str, _limit: int) -> Segments:
+    return Segments(0, [])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Each may be called from any thread; all but `segments` answer at once."""
+
+    checks: Callable[[], list[CheckStatus]] = list
+    """Every health check as it is now."""
+    sources: Callable[[], dict[str, Source]] = dict
+    """Where system metrics come from, by collector."""
+    config: Callable[[], list[ConfigKey]] = list
+    """The configuration in force, secrets hidden."""
+    segments: Callable[[str, int], Segments] = _no_segments
+    """The newest segments of a stream (empty: of all), at most so many. Raises AgentError where nobody answers."""
