@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -28,7 +29,7 @@ NAME = "audit.jsonl"
 
 
 class Audit:
-    """Appends entries to `audit.jsonl` in the state directory."""
+    """Appends entries to `audit.jsonl` in the state directory. Any thread may write."""
 
     def __init__(self, directory: Directory | None, clock: Clock, *, limit: int = 8_000_000, keep: int = 200) -> None:
         self._directory = directory
@@ -36,6 +37,7 @@ class Audit:
         self._limit = limit
         self._fd = -1
         self._size = 0
+        self._lock = threading.Lock()
         self.recent: deque[dict[str, Any]] = deque(maxlen=keep)
         self.unwritten = 0
 
@@ -47,13 +49,14 @@ class Audit:
         if reason:
             entry["reason"] = reason
         entry.update(details)
-        self.recent.append(entry)
         line = _line(entry)
-        try:
-            self._append(line)
-        except OSError:
-            self.unwritten += 1
-            self.close()
+        with self._lock:
+            self.recent.append(entry)
+            try:
+                self._append(line)
+            except OSError:
+                self.unwritten += 1
+                self.close()
 
     def _append(self, line: bytes) -> None:
         if self._directory is None:

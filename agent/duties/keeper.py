@@ -11,9 +11,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import msgspec
+
 from agent.components import Components, State
 from agent.config import Config
-from agent.control import Control, DirectoryStatus, PlanItem, Reloaded, Rotated, Status, StreamStatus, WatcherStatus
+from agent.control import (
+    Control,
+    DirectoryStatus,
+    ForwardStatus,
+    PlanItem,
+    Reloaded,
+    Rotated,
+    Status,
+    StreamStatus,
+    WatcherStatus,
+)
 from agent.duties.cadence import Look
 from agent.duties.requests import Requests
 from agent.duties.watcher import Watcher
@@ -25,6 +37,7 @@ from agent.streams import plan, report
 from agent.streams.catalog import Stream
 from agent.streams.engine import Due, Engine, managed
 from agent.streams.seal import Sealed
+from agent.streams.views import Views
 
 _log = log.get("keeper")
 
@@ -74,6 +87,11 @@ class Keeper:
         self._stopping = threading.Event()
         self.requests = Requests(wake)
         self.engine = Engine(config, clock, metrics, self._breathe)
+        self.views = Views()
+        """What consumers read by; kept up only where there are some."""
+        if config.forward:
+            self.engine.changed = self.views.publish
+        self.forwards: Callable[[], list[ForwardStatus]] = list
         self._watcher: Watcher | None = None
         self._deadlines: dict[Stream, float] = {}
         self._next_release = 0.0
@@ -132,6 +150,8 @@ class Keeper:
         asked = self.requests.serve()
         candidates = self._look(now)
         candidates.update(self._look_again(now))
+        if self.engine.changed and self.engine.swept and not self.views.ready:
+            self.complete_views()
         outcomes = self._seal_due(candidates)
         pending = self._release(now)
         self.engine.reset()
@@ -226,7 +246,15 @@ class Keeper:
             self._usage = report.directory(self.engine)
             for stream, item in items:
                 _log.info("retired", stream=stream.name, segment=item.segment.name, reason=item.reason)
+        if self.engine.changed:
+            self.views.keep({stream.id.hex() for stream in self.engine.catalog.all()})
         self._tell_critical(self._usage)
+
+    def complete_views(self) -> None:
+        """Everything was looked at: consumers may read, also what is left of streams whose live file is gone."""
+        for stream in self.engine.catalog.all():
+            self.views.publish(stream)
+        self.views.complete()
 
     def _tell_critical(self, usage: DirectoryStatus) -> None:
         if usage.critical != self._critical:
@@ -311,11 +339,9 @@ class Keeper:
         self._count_refused()
 
     def _count_refused(self) -> None:
+        found = {name: stream.refused for name, stream in self.engine.catalog.streams.items() if stream.refused}
         reasons: dict[str, int] = {}
-        for stream in self.engine.catalog.streams.values():
-            if stream.refused:
-                reasons[stream.refused.reason] = reasons.get(stream.refused.reason, 0) + 1
-        for error in self.engine.survey.refused.values():
+        for error in (found | self.engine.survey.refused).values():
             reasons[error.reason] = reasons.get(error.reason, 0) + 1
         self._metrics.refused(reasons)
 
@@ -325,7 +351,7 @@ class Keeper:
         """The newest snapshot."""
         if self._snapshot is None:
             raise AgentError("the agent is still starting", hint="try again in a second")
-        return self._snapshot
+        return msgspec.structs.replace(self._snapshot, forwards=self.forwards())
 
     def rotate(self, streams: list[str], *, timeout: float = 60.0) -> list[Rotated]:
         """Seal these streams now, or all where the list is empty."""

@@ -41,6 +41,11 @@ STEPS = (
     "state.written",
     "state.synced",
     "state.renamed",
+    "ship.begun",
+    "ship.sending",
+    "ship.answered",
+    "ship.buried",
+    "ship.settled",
     "ballast.dropped",
     "ballast.made",
 )

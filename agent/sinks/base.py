@@ -55,6 +55,8 @@ class ErrorClass(StrEnum):
     """Items that a partial success refused."""
     NOT_OTLP = "not_otlp"
     """The record is no export request, so nobody was asked."""
+    DEFECT = "defect"
+    """The sink itself failed in a way that nobody foresaw."""
     EXHAUSTED = "attempts_exhausted"
     """A failure that may pass did not, in as many tries as the configuration allows."""
 

@@ -73,8 +73,8 @@ class Engine:
         """True when nothing may be changed."""
         self.holding = Holding((), None)
         """What consumers have not delivered yet, which retention leaves alone."""
-        self.changed: Callable[[Stream], None] = lambda _: None
-        """Who is told of each stream whose positions moved."""
+        self.changed: Callable[[Stream], None] | None = None
+        """Who is told of each stream whose positions moved, and so has live files looked into before they are due."""
         self.state: Directory | None = None
         self.quarantine: Directory | None = None
 
@@ -129,7 +129,8 @@ class Engine:
         self._load(self._place("", root))
 
     def _tell_changed(self, stream: Stream) -> None:
-        self.changed(stream)
+        if self.changed:
+            self.changed(stream)
 
     def close(self) -> None:
         """Remember where every stream stands, and let go of everything."""
@@ -192,6 +193,10 @@ class Engine:
         looked = self.survey.list(place) if leaves is None else self.survey.names(place, leaves)
         for stream in looked.suspects:
             self._examine(stream)
+        if self.changed:
+            for stream in (*looked.touched, *looked.suspects):
+                self.acquaint(stream)
+                self.changed(stream)
         if self.config.files.recursive and leaves is None:
             self._descend(place, looked.directories)
         if leaves is None and relative == "":

@@ -6,7 +6,7 @@ One thread writes; entries are replaced whole, and whoever lists them takes a co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 
 from agent.streams.catalog import Stream
@@ -21,6 +21,15 @@ class Views:
     def __init__(self) -> None:
         self._views: dict[str, View] = {}
         self._listeners: list[Listener] = []
+        self.ready = False
+        """True once every stream was looked at: before that an end may be shorter than it is."""
+
+    def complete(self) -> None:
+        """Everything was looked at: tell of each stream once more. In the engine's thread."""
+        self.ready = True
+        for one in self.all():
+            for listener in self._listeners:
+                listener(one)
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` with each new view, in the engine's thread; it must not block."""
@@ -39,9 +48,10 @@ class Views:
         for listener in self._listeners:
             listener(fresh)
 
-    def forget(self, stream_id: str) -> None:
-        """Drop a stream that is gone."""
-        self._views.pop(stream_id, None)
+    def keep(self, stream_ids: Container[str]) -> None:
+        """Drop the streams that are gone: all but these. In the engine's thread."""
+        for stream_id in [one for one in self._views if one not in stream_ids]:
+            del self._views[stream_id]
 
     def get(self, stream_id: str) -> View | None:
         """The newest view of a stream."""

@@ -1,0 +1,289 @@
+"""All consumers of an agent: made from the configuration, run beside each other, asked by commands and scrapes.
+
+Also used while no agent runs: a command then works on the same cursors and dead letters, under the directory's lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from agent import audit
+from agent.components import Components
+from agent.config import Forward
+from agent.control import CursorStatus, ForwardStatus, Replayed
+from agent.duties import series
+from agent.duties.ledger import Ledger
+from agent.duties.parcel import Part, Record, pack
+from agent.duties.shipper import Consumer
+from agent.kit import log
+from agent.kit.clock import Clock
+from agent.kit.errors import AgentError, printable
+from agent.metrics import Sample
+from agent.sinks.base import Reject, Retry
+from agent.sinks.build import build
+from agent.streams import cursors as cursor_files
+from agent.streams.cursors import Cursors
+from agent.streams.deadletters import DeadLetters, Letter
+from agent.streams.engine import Engine
+from agent.streams.lag import lag
+from agent.streams.reader import View, view
+from agent.streams.views import Views
+
+_log = log.get("forwards")
+
+
+class Forwards:
+    """The consumers by name. Implements `Delivery`."""
+
+    def __init__(
+        self, engine: Engine, views: Views, clock: Clock, components: Components, environ: Mapping[str, str]
+    ) -> None:
+        """Make every consumer; the engine is open. Raises ConfigError for a destination that cannot be used."""
+        if engine.state is None:
+            raise AgentError("there is no state directory", path=engine.config.state_path)
+        self._state = engine.state
+        self._views = views
+        self._clock = clock
+        self._components = components
+        self.finished = anyio.Event()
+        """Set when every consumer has ended."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.consumers = {
+            name: Consumer(
+                forward, build(forward, clock, environ), views, cursors,
+                DeadLetters(engine.state, name, limit=forward.dead_letters), clock,
+                Trail(name, forward, components, engine),
+            )
+            for name, cursors in engine.holding.cursors.items()
+            for forward in (engine.holding.forwards[name],)
+        }  # fmt: skip
+
+    # -- running
+
+    async def run(self) -> None:
+        """Run every consumer until `stop`."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            async with anyio.create_task_group() as group:
+                for consumer in self.consumers.values():
+                    group.start_soon(self._run, consumer)
+        finally:
+            self.finished.set()
+
+    async def _run(self, consumer: Consumer) -> None:
+        """A consumer that fails by a defect ends alone: rotation and the other consumers go on."""
+        try:
+            await consumer.run()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it stays with this consumer
+            _log.critical("a consumer ended by a failure", forward=consumer.name, error=error, exc_info=error)
+            hint = "restart the agent: its records wait on disk"
+            self._components.report(f"forward {consumer.name}", "failed", f"ended by a failure: {error}", hint)
+
+    def stop(self) -> None:
+        """Ask every consumer to finish; in the loop's thread."""
+        for consumer in self.consumers.values():
+            consumer.stop()
+
+    # -- what is told
+
+    def statuses(self) -> list[ForwardStatus]:
+        """Each consumer as it is now, from one copy of its books. From any thread; waits for nobody."""
+        return [self._status(consumer, consumer.book.snapshot()) for consumer in self.consumers.values()]
+
+    def samples(self) -> list[Sample]:
+        """The same for a scrape."""
+        found = [(consumer, consumer.book.snapshot()) for consumer in self.consumers.values()]
+        return list(series.samples((consumer, self._status(consumer, books), books) for consumer, books in found))
+
+    def _status(self, consumer: Consumer, books: Ledger) -> ForwardStatus:
+        failover = consumer.failover
+        lags = [lag(one, position, self._clock.now()) for one, position in self._standing(consumer)]
+        return ForwardStatus(
+            name=consumer.name,
+            kind=consumer.forward.kind,
+            destination=failover.targets[failover.current].destination,
+            breaker=failover.breakers[failover.current].state,
+            trips=failover.trips,
+            read=books.read,
+            delivered=books.delivered,
+            dead_lettered=books.dead_lettered,
+            empty=books.empty,
+            unsettled=books.unsettled,
+            in_flight=books.in_flight,
+            exports=books.successes + books.refusals,
+            successful_exports=books.successes,
+            failed_exports=books.refusals,
+            retries=sum(books.retries.values()),
+            rejected_items=books.rejected,
+            sent_bytes=books.sent_bytes,
+            unreadable_bytes=sum(books.unreadable.values()),
+            waited_batches=books.waited,
+            backlog_bytes=sum(one.bytes for one in lags),
+            lag_seconds=max((one.seconds for one in lags), default=0.0),
+            last_success=books.last_success or None,
+            last_failure=books.last_failure or None,
+            last_error=books.last_error,
+        )
+
+    def _standing(self, consumer: Consumer) -> Iterator[tuple[View, int]]:
+        for one in self._views.all():
+            if consumer.forward.selects(one.name):
+                found = consumer.cursors.get(one.stream_id)
+                yield one, found.position if found else (one.segments[0].extent.start if one.segments else one.base)
+
+    def cursors(self, *, timeout: float = 10.0) -> list[CursorStatus]:  # noqa: ARG002 - Delivery's signature
+        """Every cursor, also the orphaned ones."""
+        known = {name: consumer.cursors for name, consumer in self.consumers.items()}
+        return list(standing(known, self._state_cursors(), self._views.all(), self._clock.now()))
+
+    def _state_cursors(self) -> dict[str, Cursors]:
+        names = cursor_files.consumers(self._state)
+        return {name: Cursors(self._state, name) for name in names if name not in self.consumers}
+
+    # -- what is asked
+
+    def reset_cursor(
+        self, consumer: str, streams: list[str], *, position: int | None = None, time: float | None = None,
+        timeout: float = 30.0,  # noqa: ARG002 - Delivery's signature
+    ) -> list[CursorStatus]:  # fmt: skip
+        """Go on from elsewhere; durable on return."""
+        chosen = self._consumer(consumer)
+        there = {printable(one.name): one for one in self._views.all() if chosen.forward.selects(one.name)}
+        unknown = [name for name in streams if name not in there]
+        if unknown:
+            raise AgentError(
+                f"{consumer} has no stream {', '.join(map(repr, unknown))}",
+                hint=f"there are: {', '.join(sorted(there)[:10]) or 'none yet'}",
+            )
+        for one in [there[name] for name in streams] or list(there.values()):
+            chosen.reset(one, place(one, position, time))
+        return [one for one in self.cursors() if one.consumer == consumer and (one.stream in streams or not streams)]
+
+    def drop_letters(self, consumer: str, ids: list[str], *, timeout: float = 30.0) -> int:  # noqa: ARG002 - as above
+        """Delete dead letters."""
+        letters = self._consumer(consumer).letters
+        return letters.remove({one.id for one in _chosen(letters, ids)})
+
+    def replay_letters(self, consumer: str, ids: list[str], *, timeout: float = 300.0) -> Replayed:
+        """Send dead letters again; in the loop of the running consumers, or in one of its own where none runs."""
+        chosen = self._consumer(consumer)
+        if self._loop is None:
+            return anyio.run(_replay, chosen, ids)
+        try:
+            return asyncio.run_coroutine_threadsafe(_replay(chosen, ids), self._loop).result(timeout)
+        except TimeoutError:
+            raise AgentError(f"not done within {timeout:g} s; it goes on", hint="see the agent's log") from None
+
+    def _consumer(self, name: str) -> Consumer:
+        if name not in self.consumers:
+            known = ", ".join(self.consumers) or "none is configured"
+            raise AgentError(f"no forward is called {name!r}", hint=f"there are: {known}")
+        return self.consumers[name]
+
+
+class Trail:
+    """Tells of one consumer in the components and in the audit trail."""
+
+    def __init__(self, name: str, forward: Forward, components: Components, engine: Engine) -> None:
+        self._part = f"forward {name}"
+        self._components = components
+        self._audit: Callable[..., None] = engine.audit.write
+        self._hint = f"see `telemetry-agent cursors`; kind {forward.kind}"
+        components.report(self._part, "ok")
+
+    def state(self, ok: bool, message: str = "", hint: str = "") -> None:
+        """The consumer works, or does not."""
+        self._components.report(self._part, "ok" if ok else "degraded", message, "" if ok else hint or self._hint)
+
+    def audit(self, event: audit.Event, **details: Any) -> None:
+        """Something happened to data."""
+        self._audit(event, **details)
+
+
+def place(one: View, position: int | None, time: float | None) -> int:
+    """The position meant: confined to the stream, and for a time the first segment sealed from then on."""
+    if time is not None:
+        later = [segment.extent.start for segment in one.segments if segment.sealed_at >= time]
+        return later[0] if later else one.sealed
+    return max(0, min(position or 0, one.end))
+
+
+def standing(
+    configured: Mapping[str, Cursors], others: Mapping[str, Cursors], views: Iterable[View], now: float
+) -> Iterator[CursorStatus]:
+    """Where each consumer stands in each stream that it has a cursor for and that is still there."""
+    by_id = {one.stream_id: one for one in views}
+    for name, cursors in sorted({**others, **configured}.items()):
+        for stream_id, found in sorted(cursors.snapshot().items(), key=lambda item: item[1].name):
+            one = by_id.get(stream_id)
+            behind = lag(one, found.position, now) if one else None
+            yield CursorStatus(
+                consumer=name,
+                stream=found.name,
+                stream_id=stream_id,
+                position=found.position,
+                end=one.end if one else found.position,
+                lag_bytes=behind.bytes if behind else 0,
+                lag_records=behind.records if behind else 0,
+                lag_seconds=round(behind.seconds, 3) if behind else 0.0,
+                in_flight=len(found.inflight),
+                orphaned=name not in configured,
+            )
+
+
+def peek(engine: Engine, clock: Clock) -> list[CursorStatus]:
+    """The same from the files alone; the engine was opened for reading, and looked."""
+    if engine.state is None:
+        return []
+    configured = engine.holding.cursors
+    names = [name for name in cursor_files.consumers(engine.state) if name not in configured]
+    others = {name: Cursors(engine.state, name) for name in names}
+    return list(standing(configured, others, [view(one) for one in engine.catalog.all()], clock.now()))
+
+
+def _chosen(letters: DeadLetters, ids: list[str]) -> list[Letter]:
+    found = list(letters.all())
+    unknown = set(ids) - {one.id for one in found}
+    if unknown:
+        raise AgentError(
+            f"there is no dead letter {', '.join(sorted(unknown))}", hint="`dead-letters list` has the ids"
+        )
+    return [one for one in found if not ids or one.id in ids]
+
+
+async def _replay(consumer: Consumer, ids: list[str]) -> Replayed:
+    """Send letters one by one; what is taken is removed at once, so nothing is sent twice without need."""
+    chosen = await anyio.to_thread.run_sync(_chosen, consumer.letters, ids)
+    sent, why = 0, ""
+    for one in chosen:
+        if one.truncated:
+            why = f"{one.id}: only its beginning was kept"
+            continue
+        try:
+            for part in _parts(consumer, one):
+                await consumer.replay(part)
+        except Reject as error:
+            why = f"{one.id}: {error.what}"
+            continue
+        except Retry as error:
+            why = f"{one.id}: {error.what}"
+            break
+        await anyio.to_thread.run_sync(consumer.letters.remove, {one.id})
+        sent += 1
+    return Replayed(sent=sent, kept=len(chosen) - sent, message=why)
+
+
+def _parts(consumer: Consumer, one: Letter) -> list[Part]:
+    record = Record(one.start, one.end, one.content)
+    otlp = consumer.forward.kind == "otlp"
+    parcel = pack(
+        one.stream, one.stream_id, [record], one.start, one.end, otlp=otlp, max_record=consumer.forward.max_record
+    )
+    for bad in parcel.refused:
+        raise Reject(bad.reason, bad.kind)
+    return parcel.parts

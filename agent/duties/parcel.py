@@ -1,0 +1,154 @@
+"""A batch on its way: what was read of one stream, checked and sorted by signal. Pure.
+
+Invariants: a parcel's bounds are those of what was read; every record in it is in a part, empty, or refused already;
+the same bounds of the same stream always give the same parts, so what is sent again is the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from agent.kit.errors import printable
+from agent.otlp.envelope import Bad, Signal, check, halve, split
+from agent.sinks.base import ErrorClass
+from agent.streams.batch import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line and where it begins; with `cut` only the beginning of one that is too long."""
+
+    start: int
+    end: int
+    line: bytes
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that goes to the dead letters."""
+
+    start: int
+    end: int
+    line: bytes
+    signal: str
+    kind: ErrorClass
+    reason: str
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one request carries: records of one signal, with the places of each."""
+
+    batch: Batch
+    places: tuple[tuple[int, int], ...]
+    items: int
+    """Spans, log records or data points; of records that nobody looked into, the records."""
+
+    def halves(self) -> tuple[Part, Part]:
+        """Two parts, in order, about the same in bytes. The items are shared out by records. Needs two records."""
+        first, second = halve(self.batch.records)
+        cut = len(first)
+        share = self.items * cut // len(self.places)
+        return (
+            Part(self.batch.narrow(first), self.places[:cut], share),
+            Part(self.batch.narrow(second), self.places[cut:], self.items - share),
+        )
+
+    def refused(self, kind: ErrorClass, reason: str) -> list[Refused]:
+        """All of it, refused for one reason."""
+        return [
+            Refused(start, end, line, self.batch.signal, kind, reason)
+            for (start, end), line in zip(self.places, self.batch.records, strict=True)
+        ]
+
+
+@dataclass(slots=True)
+class Parcel:
+    """A batch with everything that becomes of its records."""
+
+    stream: str
+    stream_id: str
+    start: int
+    end: int
+    records: int
+    empty: int
+    parts: list[Part]
+    refused: list[Refused] = field(default_factory=list)
+    state: bytes | None = None
+    """The sink's state after the parts that were sent."""
+
+    @property
+    def dead(self) -> int:
+        """Records of which at least a part was refused."""
+        return len({one.start for one in self.refused})
+
+
+def lines(start: int, data: bytes) -> Iterator[Record]:
+    """The records in `data`, which begins at position `start`."""
+    for line in io.BytesIO(data):
+        end = start + len(line)
+        yield Record(start, end, line)
+        start = end
+
+
+def cut(records: Iterable[Record], max_bytes: int, max_records: int) -> list[Record]:
+    """As many records as a batch takes, at least one."""
+    taken: list[Record] = []
+    size = 0
+    for one in records:
+        size += one.end - one.start
+        if taken and (size > max_bytes or len(taken) >= max_records):
+            break
+        taken.append(one)
+    return taken
+
+
+def pack(
+    stream: str, stream_id: str, records: list[Record], start: int, end: int, *, otlp: bool, max_record: int
+) -> Parcel:
+    """Sort the records of [start, end); with `otlp` each one is checked first."""
+    parcel = Parcel(printable(stream), stream_id, start, end, len(records), 0, [])
+    sorted_lines: dict[str, _Pile] = {}
+    for one in records:
+        if one.cut or len(one.line) > max_record:
+            reason = f"the record has {one.end - one.start} bytes, max_record allows {max_record}"
+            parcel.refused.append(Refused(one.start, one.end, one.line, "", ErrorClass.TOO_LARGE, reason, one.cut))
+        elif not otlp:
+            sorted_lines.setdefault("", _Pile()).add(one, one.line, 1)
+        else:
+            _sort(parcel, one, sorted_lines)
+    for signal, pile in sorted_lines.items():
+        batch = Batch(stream, stream_id, start, end, tuple(pile.lines), signal)
+        parcel.parts.append(Part(batch, tuple(pile.places), pile.items))
+    return parcel
+
+
+def _sort(parcel: Parcel, one: Record, piles: dict[str, _Pile]) -> None:
+    found = check(one.line)
+    if isinstance(found, Bad):
+        reason = f"{found.reason}: {found.detail}"
+        parcel.refused.append(Refused(one.start, one.end, one.line, "", ErrorClass.NOT_OTLP, reason))
+    elif not found.items:
+        parcel.empty += 1
+    else:
+        for signal, line in split(found).items():
+            piles.setdefault(signal, _Pile()).add(one, line, found.items[Signal(signal)])
+
+
+class _Pile:
+    """Records of one signal while they are sorted."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.places: list[tuple[int, int]] = []
+        self.items = 0
+
+    def add(self, record: Record, line: bytes, items: int) -> None:
+        """Take one record, or what of it is of this signal."""
+        self.lines.append(line)
+        self.places.append((record.start, record.end))
+        self.items += items

@@ -1,0 +1,182 @@
+"""Where a consumer gets its batches from: which stream is next, from which position, how much of it.
+
+Invariants: the bounds of a batch that was under way at the last end are read again exactly, before anything new of its
+stream; batches of a stream begin in order and leave nothing out but what cannot be read, which is told. Steps of one
+thread at a time, but for `notice`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from agent.config import Forward
+from agent.duties.parcel import Parcel, Record, cut, lines, pack
+from agent.kit.errors import CorruptError
+from agent.streams import reader
+from agent.streams.cursors import Bounds, Cursors
+from agent.streams.reader import Run, View
+from agent.streams.views import Views
+
+MEMBER = 1 << 20
+"""Segments are read by the member, of about this size: a batch is asked for with so much room at its end."""
+
+AGAIN = 5.0
+"""Seconds until a stream that could not be read is tried again."""
+
+
+class Source:
+    """Reads for one consumer.
+
+    `skipped(view, start, count, why)` is told of bytes that cannot be read, `corrupt(error)` of a cursor that is wrong.
+    """
+
+    def __init__(
+        self, forward: Forward, views: Views, cursors: Cursors,
+        skipped: Callable[[View, int, int, str], None], corrupt: Callable[[CorruptError], None],
+    ) -> None:  # fmt: skip
+        self._forward = forward
+        self._views = views
+        self._cursors = cursors
+        self._skipped = skipped
+        self._corrupt = corrupt
+        self._fresh: dict[str, float] = {}
+        """Streams with something to read, and since when that is known; any thread may add."""
+        self._met: set[str] = set()
+        self._resend: dict[str, deque[Bounds]] = {}
+        self._rest: tuple[str, int, bytes] | None = None
+        """Records read and not yet taken: stream id, position, bytes."""
+        first = not cursors.snapshot() and not cursors.forgotten
+        self._skip_old = first and forward.start == "latest"
+        self._old: frozenset[str] | None = None
+        self._now = 0.0
+
+    def notice(self, view: View, now: float) -> bool:
+        """A stream changed. True when that is news; from any thread."""
+        if view.stream_id in self._fresh or not self._forward.selects(view.name):
+            return False
+        self._fresh[view.stream_id] = now
+        return True
+
+    def reset(self, view: View, position: int) -> None:
+        """Go on from `position`."""
+        self._resend.pop(view.stream_id, None)
+        self._rest = None
+        self._met.add(view.stream_id)
+        self._cursors.reset(view.name, view.stream_id, position)
+
+    def find(self, now: float) -> tuple[Parcel | None, float | None]:
+        """The next batch, begun; or the time at which one may be due, None where nothing waits."""
+        due: float | None = None
+        self._now = now
+        if not self._views.ready:
+            return None, None
+        if self._old is None:
+            self._old = frozenset(view.stream_id for view in self._views.all()) if self._skip_old else frozenset()
+        for stream_id, since in list(self._fresh.items()):
+            view = self._views.get(stream_id)
+            if view is None:
+                self._fresh.pop(stream_id, None)
+                continue
+            try:
+                position = self._meet(view)
+                at = since + float(self._forward.batch.max_delay)
+                enough = view.end - position >= self._forward.batch.max_bytes or stream_id in self._resend
+                if not enough and now < at:
+                    due = at if due is None else min(due, at)
+                    continue
+                # Out first: what grows from now on is news again.
+                self._fresh.pop(stream_id, None)
+                parcel = self._take(view, position)
+            except OSError:
+                self._fresh[stream_id] = now + AGAIN
+                raise
+            if parcel is not None:
+                self._fresh.setdefault(stream_id, now)
+                return parcel, None
+        return None, due
+
+    def _meet(self, view: View) -> int:
+        """The position at which the next batch begins; on the first meeting the cursor is looked at."""
+        known = self._cursors.get(view.stream_id)
+        if view.stream_id not in self._met:
+            if known is None:
+                self._cursors.reset(view.name, view.stream_id, self._first(view))
+            elif error := self._cursors.confine(view.stream_id, view.end):
+                self._corrupt(error)
+            known = self._cursors.get(view.stream_id)
+            unsettled = deque(one for one in known.inflight if not one.settled) if known else deque()
+            if unsettled:
+                self._resend[view.stream_id] = unsettled
+            self._met.add(view.stream_id)
+        if known is None:
+            return 0
+        return known.inflight[-1].end if known.inflight else known.position
+
+    def _first(self, view: View) -> int:
+        if view.stream_id in (self._old or ()):
+            return reader.latest(view)
+        return view.segments[0].extent.start if view.segments else view.base
+
+    def _take(self, view: View, position: int) -> Parcel | None:
+        if waiting := self._resend.get(view.stream_id):
+            found = self._again(view, waiting[0])
+            if found is not None:
+                waiting.popleft()
+                if not waiting:
+                    del self._resend[view.stream_id]
+            return found
+        run = self._read(view, position)
+        if run is None:
+            return None
+        if run.skipped and not run.data:
+            return self._pass(view, position, run)
+        records = self._records(run)
+        taken = cut(records, self._forward.batch.max_bytes, self._forward.batch.max_records)
+        start, end = taken[0].start, taken[-1].end
+        if run.skipped:
+            self._skipped(view, position, run.skipped, run.why)
+        if end < run.end:
+            self._rest = (view.stream_id, end, run.data[end - run.start :])
+        parcel = self._pack(view, start, end, taken)
+        self._cursors.begin(view.name, view.stream_id, start, end)
+        return parcel
+
+    def _pass(self, view: View, position: int, run: Run) -> Parcel | None:
+        """Nothing is left to read up to there. The cursor follows at once, or when the batches before are settled."""
+        known = self._cursors.get(view.stream_id)
+        if known is not None and known.inflight:
+            self._fresh.setdefault(view.stream_id, self._now)
+            return None
+        self._skipped(view, position, run.skipped, run.why)
+        self._cursors.reset(view.name, view.stream_id, run.end)
+        return self._take(view, run.end)
+
+    def _again(self, view: View, bounds: Bounds) -> Parcel | None:
+        """The batch with exactly these bounds, as far as it can still be read."""
+        records: list[Record] = []
+        at = bounds.start
+        while at < bounds.end:
+            run = self._read(view, at, bounds.end - at)
+            if run is None:
+                return None
+            if run.skipped:
+                self._skipped(view, at, min(run.skipped, bounds.end - at), run.why)
+            records += [one for one in self._records(run) if one.start < bounds.end]
+            at = run.end
+        return self._pack(view, bounds.start, bounds.end, records)
+
+    def _records(self, run: Run) -> list[Record]:
+        return [Record(run.start, run.end, run.data, cut=True)] if run.cut else list(lines(run.start, run.data))
+
+    def _read(self, view: View, position: int, size: int = 0) -> Run | None:
+        rest, self._rest = self._rest, None
+        if rest is not None and rest[:2] == (view.stream_id, position):
+            return Run(position, position + len(rest[2]), rest[2])
+        limit = size or max(1, self._forward.batch.max_bytes - MEMBER)
+        return reader.read(view, position, lambda: self._views.get(view.stream_id) or view, limit,
+                           self._forward.max_record)  # fmt: skip
+
+    def _pack(self, view: View, start: int, end: int, records: list[Record]) -> Parcel:
+        otlp = self._forward.kind == "otlp"
+        return pack(view.name, view.stream_id, records, start, end, otlp=otlp, max_record=self._forward.max_record)

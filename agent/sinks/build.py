@@ -1,0 +1,76 @@
+"""From `[[forward]]` to its sinks, one for each endpoint; what a kind needs is imported only when it is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agent.config import Forward, SignalRule
+from agent.kit.clock import Clock
+from agent.kit.disk import Directory
+from agent.sinks.base import Outcome, Sink
+from agent.sinks.secrets import resolve, resolve_all
+from agent.streams.batch import Batch
+
+
+def build(forward: Forward, clock: Clock, environ: Mapping[str, str]) -> list[Sink]:
+    """The sinks in order of preference. Raises ConfigError for what cannot be used, OSError for a directory."""
+    if forward.kind == "console":
+        from agent.sinks.console import ConsoleSink
+
+        return [ConsoleSink()]
+    if forward.kind == "file":
+        from agent.sinks.file import FileSink
+
+        return [FileSink(Directory.make(forward.directory))]
+    return [_otlp(forward, endpoint, clock, environ) for endpoint in forward.endpoints]
+
+
+def _otlp(forward: Forward, endpoint: str, clock: Clock, environ: Mapping[str, str]) -> Sink:
+    from agent.sinks.http import Tls
+    from agent.sinks.otlp import OtlpOptions, OtlpSink
+
+    common = resolve_all(forward.headers, environ)
+    tls = forward.tls
+
+    def sink(rule: SignalRule, signal: str) -> OtlpSink:
+        return OtlpSink(
+            OtlpOptions(
+                endpoint=resolve(endpoint, environ),
+                signal_endpoints={signal: resolve(rule.endpoint, environ)} if rule.endpoint else {},
+                encoding=rule.encoding or forward.encoding,
+                compression=rule.compression or forward.compression,
+                headers=common | resolve_all(rule.headers, environ),
+                timeout=float(rule.timeout or forward.timeout),
+                tls=Tls(
+                    ca_file=rule.ca_file or tls.ca_file,
+                    cert_file=tls.cert_file,
+                    key_file=tls.key_file,
+                    verify=tls.verify,
+                ),
+                proxy=resolve(forward.proxy, environ),
+                connections=forward.batch.in_flight,
+            ),
+            clock,
+        )
+
+    rules = {"traces": forward.traces, "logs": forward.logs, "metrics": forward.metrics}
+    if all(rule == SignalRule() for rule in rules.values()):
+        return sink(SignalRule(), "")
+    return BySignal({signal: sink(rule, signal) for signal, rule in rules.items()})
+
+
+class BySignal:
+    """A sink for each signal, where they differ."""
+
+    def __init__(self, sinks: Mapping[str, Sink]) -> None:
+        self._sinks = sinks
+        self.destination = next(iter(sinks.values())).destination
+
+    async def send(self, batch: Batch) -> Outcome:
+        """As the sink of the batch's signal does."""
+        return await self._sinks[batch.signal].send(batch)
+
+    async def aclose(self) -> None:
+        """Close each."""
+        for sink in self._sinks.values():
+            await sink.aclose()

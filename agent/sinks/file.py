@@ -1,0 +1,88 @@
+"""The sink that writes records into files of another directory, one for each stream, under the same names.
+
+A batch counts as delivered when its file is synced. A write that failed half way goes on where it stopped when the same
+batch comes again; after a crash the torn line is ended first, so it damages no other. Rotation of the files is not done
+here: an engine of its own looks after the directory, as it does where the telemetry comes from.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+
+from agent.kit import disk
+from agent.kit.disk import Directory
+from agent.sinks.base import ErrorClass, Outcome, Retry
+from agent.streams.batch import Batch
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A batch of which the first bytes are written."""
+
+    bounds: tuple[int, int]
+    written: int
+
+
+class FileSink:
+    """Appends to files below a directory, which it owns from now on."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._begun: dict[str, _Begun] = {}
+        self._turn = anyio.Lock()
+        self.destination = directory.path
+
+    async def send(self, batch: Batch) -> Outcome:
+        """Append every record and sync. Raises Retry when the disk does not take it."""
+        body = b"".join(record if record.endswith(b"\n") else record + b"\n" for record in batch.records)
+        async with self._turn:
+            try:
+                await anyio.to_thread.run_sync(self._append, batch, body)
+            except OSError as error:
+                raise Retry(f"{self.destination} did not take the batch: {error.strerror}", ErrorClass.IO) from error
+        return Outcome(sent_bytes=len(body))
+
+    async def aclose(self) -> None:
+        """Let go of the directory."""
+        self._directory.close()
+
+    def _append(self, batch: Batch, body: bytes) -> None:
+        opened: list[Directory] = []
+        place = self._directory
+        *folders, leaf = batch.stream.split("/")
+        try:
+            for folder in folders:
+                place = place.make_child(folder)
+                opened.append(place)
+            fresh = not place.exists(leaf)
+            fd = place.open_append(leaf, 0o644)
+            try:
+                self._write(fd, batch, body)
+                disk.sync_file(fd)
+            finally:
+                os.close(fd)
+            if fresh:
+                place.sync()
+        finally:
+            for one in opened:
+                one.close()
+        del self._begun[batch.stream_id]
+
+    def _write(self, fd: int, batch: Batch, body: bytes) -> None:
+        begun = self._begun.get(batch.stream_id)
+        if begun is None or begun.bounds != (batch.start, batch.end):
+            begun = self._begun[batch.stream_id] = _Begun((batch.start, batch.end), 0)
+            if _torn(fd):
+                disk.write_all(fd, b"\n")
+        while begun.written < len(body):
+            begun.written += os.write(fd, memoryview(body)[begun.written :])
+
+
+def _torn(fd: int) -> bool:
+    """True when the file ends in the middle of a line."""
+    size = os.fstat(fd).st_size
+    return size > 0 and os.pread(fd, 1, size - 1) not in (b"\n", b"\0")

@@ -1,0 +1,37 @@
+"""How far a consumer is behind a stream: pure sums over a view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.streams.reader import View
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What waits behind a position."""
+
+    bytes: int
+    records: int | None
+    """Exact for whole segments, by proportion within one and for the live file; None where nothing was sealed yet."""
+    seconds: float
+    """Since the oldest of it was noticed; 0 when nothing waits."""
+
+
+def lag(view: View, position: int, now: float) -> Lag:
+    """What of `view` lies after `position`, at the wall time `now`."""
+    waiting = max(0, view.end - position)
+    if not waiting:
+        return Lag(0, 0, 0.0)
+    size = sum(one.extent.length for one in view.segments)
+    count = sum(one.records for one in view.segments)
+    behind = [one for one in view.segments if one.extent.end > position]
+    records = sum(
+        one.records * (one.extent.end - max(position, one.extent.start)) / one.extent.length
+        for one in behind
+        if one.extent.length
+    )
+    live = view.end - max(position, view.sealed)
+    oldest = behind[0].first_seen if behind else view.since
+    seconds = max(0.0, now - oldest) if oldest else 0.0
+    return Lag(waiting, round(records + max(0, live) * count / size) if size else None, seconds)
