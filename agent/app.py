@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, Callable
+from dataclasses import dataclass, field
 from typing import Literal
 from zlib import crc32
 
@@ -17,14 +17,24 @@ from anyio.abc import TaskGroup
 
 from agent import __version__
 from agent.components import Components
-from agent.config import RESTART_KEYS, Config, Loaded, changed
+from agent.config import Config, Loaded, changed, needs_restart
 from agent.control import Reloaded
+from agent.duties.forwards import Forwards
 from agent.duties.keeper import Keeper
+from agent.duties.outputs import Outputs
+from agent.duties.segments import listing
+from agent.duties.vitals import Checkup, Vitals
+from agent.health import exposition as health_metrics
+from agent.health.surroundings import Surroundings
 from agent.kit import linux, log, user
 from agent.kit.clock import Clock, SystemClock
 from agent.kit.errors import AgentError, LockedError
-from agent.kit.loops import Heartbeat, Waker, guard, repeat
-from agent.metrics import Metrics, StreamSeries
+from agent.kit.loops import Duty, Heartbeat, Waker, guard, repeat
+from agent.kit.notify import Notifier
+from agent.metrics import ForwardSeries, Metrics, StreamSeries
+from agent.system.exposition import SnapshotCollector
+from agent.web.facts import Facts
+from agent.web.messages import ConfigKey, Source
 from agent.web.server import WebServer
 
 _log = log.get("agent")
@@ -42,21 +52,34 @@ class Reading:
     loaded: Loaded
     metrics: Metrics
     clock: Clock
+    notifier: Notifier
+    prepare: list[Callable[[Config], Callable[[], None]]] = field(default_factory=list)
+    """Each makes what a configuration asks for, or raises AgentError, and gives what takes it into force."""
 
     def again(self) -> tuple[Config, Reloaded]:
         """Read the same sources once more; a bad file keeps what is in force and says why."""
+        self.notifier.reloading()
+        try:
+            return self._again()
+        finally:
+            self.notifier.reloaded()
+
+    def _again(self) -> tuple[Config, Reloaded]:
         old = self.loaded
         self.metrics.config_reloads.inc()
         try:
             new = old.again(os.environ)
+            prepared = [prepare(new.config) for prepare in self.prepare]
         except AgentError as error:
             self.metrics.config_reload_failures.inc()
             self.metrics.config_last_reload_successful.set(0)
             _log.error("the new configuration is wrong, the old one stays in force", error=error)
             return old.config, Reloaded(ok=False, message=str(error))
         keys = changed(old.config, new.config)
-        restart = [key for key in keys if key in RESTART_KEYS]
+        restart = [key for key in keys if needs_restart(key)]
         self.loaded = new
+        for take_into_force in prepared:
+            take_into_force()
         self.accepted()
         _log.info("configuration read again", changed=keys, restart_needed=restart)
         return new.config, Reloaded(ok=True, changed=keys, restart_needed=restart)
@@ -76,15 +99,17 @@ def hash_of(config: Config) -> int:
 class Watching:
     """Tells metrics and components what the loops do."""
 
-    def __init__(self, metrics: Metrics, components: Components) -> None:
+    def __init__(self, metrics: Metrics, components: Components, told: Callable[[], None]) -> None:
         self._metrics = metrics
         self._components = components
+        self._told = told
 
     def stepped(self, name: str, seconds: float) -> None:
         """A step succeeded."""
         self._metrics.duty_steps.labels(name).inc()
         self._metrics.duty_step_seconds.labels(name).inc(seconds)
         self._components.succeeded(name)
+        self._told()
 
     def failed(self, name: str, error: Exception, failures: int, retry: float) -> None:
         """A step failed."""
@@ -108,29 +133,87 @@ class Agent:
         log.setup(config.agent.log_level, config.agent.log_format, clock=self.clock,
                   count=lambda level: self.metrics.log_messages.labels(level).inc())  # fmt: skip
         self.components = Components(self.clock)
-        self.reading = Reading(loaded, self.metrics, self.clock)
+        self.notifier = Notifier(os.environ, self.clock)
+        self.reading = Reading(loaded, self.metrics, self.clock, self.notifier)
         self.waker = Waker()
         self.heartbeat = Heartbeat(self.clock, self.metrics.event_loop_lag_seconds.observe)
         self.keeper = Keeper(config, self.clock, self.metrics, self.components, wake=self.waker.wake,
                              config_path=loaded.path, reloader=self.reading.again)  # fmt: skip
+        self.watching = Watching(self.metrics, self.components, self._told)
+        self.vitals = Vitals(config.system, self.clock)
+        self.check_waker = Waker()
+        self.checkup = self._make_checkup(config)
+        self.said = ""
+        self.outputs = Outputs(config, self.clock, self.watching)
+        self.forwards: Forwards | None = None
         self.web: WebServer | None = None
+
+    def _make_checkup(self, config: Config) -> Checkup:
+        keeper = self.keeper
+        around = Surroundings(
+            clock=self.clock, directory=config.files.directory, status=keeper.status, components=self.components,
+            heartbeat=lambda: self.heartbeat.last, procfs=config.system.procfs,
+        )  # fmt: skip
+
+        def audit(reason: str, details: dict[str, object]) -> None:
+            keeper.requests.tell(lambda: keeper.engine.audit.write("check", reason=reason, **details))
+
+        return Checkup(config, around, wake=self.check_waker.wake, audit=audit)
+
+    def _prepare(self, config: Config) -> Callable[[], None]:
+        checks = self.checkup.prepare(config)
+
+        def take_into_force() -> None:
+            self.checkup.configure(checks)
+            self.vitals.configure(config.system)
+
+        return take_into_force
+
+    def _told(self) -> None:
+        """After each step: the service manager hears that the first sweep is done, and how things are."""
+        if not self.keeper.ready or not self.notifier.listens:
+            return
+        said = f"{self.checkup.summary()}; watching {self.config.files.directory}"
+        self.notifier.ready(said)
+        if said != self.said:
+            self.said = said
+            self.notifier.status(said)
 
     async def run(self) -> None:
         """Run until a signal ends it."""
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
             self.reading.accepted()
+            self.reading.prepare.append(self._prepare)
+            self.notifier.extend(LOCK_WAIT * 3)
             await anyio.to_thread.run_sync(self._open)
             try:
                 self._serve()
                 async with anyio.create_task_group() as group:
                     group.start_soon(guard, "heartbeat", self.heartbeat.run)
                     group.start_soon(guard, "keeper", self._keep)
+                    group.start_soon(guard, "vitals", self._repeat, self.vitals, Waker())
+                    group.start_soon(guard, "health", self._repeat, self.checkup, self.check_waker)
+                    if self.notifier.listens:
+                        group.start_soon(guard, "notifier", self.notifier.pulse)
+                    group.start_soon(self.outputs.run)
+                    if self.forwards:
+                        group.start_soon(self.forwards.run)
                     await self._obey(signals, group)
+                    await self._deliver_last()
                     group.cancel_scope.cancel()
             finally:
                 if self.web:
                     self.web.stop(min(2.0, self.config.agent.stop_timeout))
+                self.outputs.close()
                 self.keeper.close()
+
+    async def _deliver_last(self) -> None:
+        """Let destinations answer what they were just sent; what they don't take now waits on disk."""
+        self.outputs.stop()
+        if self.forwards:
+            self.forwards.stop()
+            with anyio.move_on_after(self.config.agent.stop_timeout / 3):
+                await self.forwards.finished.wait()
 
     def _open(self) -> None:
         """Take the directory; a command that has it is waited for, another agent is not outwaited."""
@@ -144,7 +227,17 @@ class Agent:
                     raise
                 self.clock.sleep(0.2)
         self.components.report("keeper", "ok")
+        self.outputs.open()
+        if self.config.forward:
+            engine = self.keeper.engine
+            self.forwards = Forwards(engine, self.keeper.views, self.clock, self.components, os.environ)
+            self.keeper.forwards = self.forwards.statuses
+            self.metrics.attach(ForwardSeries(self.forwards.samples), *ForwardSeries.families)
         self.metrics.attach(StreamSeries(lambda: self.keeper.status().streams), *StreamSeries.families)
+        self.metrics.attach(SnapshotCollector(lambda: self.vitals.snapshot))
+        self.metrics.attach(health_metrics.BoardCollector(self.checkup.view), *health_metrics.ROWS)
+        self.components.report("vitals", "ok")
+        self.components.report("health", "ok")
 
     def _serve(self) -> None:
         state = self.keeper.engine.state
@@ -153,7 +246,8 @@ class Agent:
         self.web = WebServer(
             self.keeper, self.metrics, self.components, self.clock, listen=self.config.web.listen, state=state,
             heartbeat=lambda: self.heartbeat.last, ready=lambda: self.keeper.ready,
-            service_version=self.config.agent.service_version or __version__,
+            service_version=self.config.agent.service_version or __version__, delivery=self.forwards,
+            facts=self._facts(),
         )  # fmt: skip
         addresses = self.web.start()
         _log.info(
@@ -161,16 +255,34 @@ class Agent:
             web=addresses.tcp or "off", config=self.reading.loaded.path or "built-in defaults",
         )  # fmt: skip
 
+    def _facts(self) -> Facts:
+        keeper = self.keeper
+        return Facts(
+            checks=self.checkup.view,
+            sources=lambda: {name: Source(**found) for name, found in self.vitals.snapshot.sources().items()},
+            config=self._configuration,
+            segments=lambda stream, limit: listing(keeper.requests, keeper.engine, stream, limit),
+        )
+
+    def _configuration(self) -> list[ConfigKey]:
+        from agent.config.render import effective
+
+        return [ConfigKey(*row) for row in effective(self.reading.loaded)]
+
     async def _keep(self) -> None:
-        watching = Watching(self.metrics, self.components)
+        await self._repeat(self.keeper, self.waker)
+
+    async def _repeat(self, duty: Duty, waker: Waker) -> None:
+        """Each duty has worker threads of its own, so that none waits for another's."""
         limiter = anyio.CapacityLimiter(1)
-        await repeat(self.keeper, clock=self.clock, limiter=limiter, waker=self.waker, observer=watching)
+        await repeat(duty, clock=self.clock, limiter=limiter, waker=waker, observer=self.watching)
 
     async def _obey(self, signals: AsyncIterable[signal.Signals], group: TaskGroup) -> None:
         """Until a signal to stop; the others start their work and the next one is heard at once."""
         async for number in signals:
             if number in (signal.SIGTERM, signal.SIGINT):
                 _log.info("stopping", signal=signal.Signals(number).name)
+                self.notifier.stopping(self.config.agent.stop_timeout)
                 self.keeper.stop()
                 self._leave_in_time()
                 return
@@ -206,7 +318,7 @@ def run(loaded: Loaded) -> int:
     linux.tune_memory()
     config = loaded.config
     if config.agent.user:
-        user.drop(config.agent.user, config.files.directory, config.state_path)
+        user.drop(config.agent.user, {config.files.directory: 0o755, config.state_path: 0o700})
     agent = Agent(loaded)
     try:
         anyio.run(agent.run)

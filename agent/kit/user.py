@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Mapping
 
 from agent.kit.errors import ConfigError
 
@@ -21,8 +22,8 @@ def parse(text: str) -> tuple[int, int | None]:
         raise ConfigError(f"{text!r} does not exist on this machine", hint="use an existing user:group") from None
 
 
-def drop(text: str, *directories: str) -> None:
-    """Become another user with its groups; `directories` are made before and given to it where they are missing.
+def drop(text: str, directories: Mapping[str, int]) -> None:
+    """Become another user with its groups; `directories` are made before, with their modes, where they are missing.
 
     Raises ConfigError for an unknown user, or when the process may not change its user.
     """
@@ -35,9 +36,10 @@ def drop(text: str, *directories: str) -> None:
     if os.geteuid() == uid and os.getegid() == group:
         return
     try:
-        for path in directories:
+        for path, mode in directories.items():
             if not os.path.isdir(path):
-                os.makedirs(path, 0o755)
+                os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+                os.mkdir(path, mode)
                 os.chown(path, uid, group)
         os.setgroups(os.getgrouplist(name, group) if name else [group])
         os.setresgid(group, group, group)

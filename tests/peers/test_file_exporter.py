@@ -1,0 +1,64 @@
+"""The OpenTelemetry project's own OTLP-JSON file exporter writes, the agent seals beside it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.peers import environment
+from tests.support.program import AGENT, KEEP_ALL, Program
+from tests.torture.segments import load
+
+SPANS = 6000
+
+WRITER = """
+import sys, time
+from opentelemetry.exporter.otlp.json.file import FileSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+exporter = FileSpanExporter(path=sys.argv[1])
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=64, schedule_delay_millis=20))
+tracer = provider.get_tracer("peer")
+for number in range(int(sys.argv[2])):
+    with tracer.start_as_current_span(f"span-{number}"):
+        pass
+    if number % 100 == 0:
+        time.sleep(0.02)
+provider.shutdown()
+"""
+
+
+@pytest.mark.peer
+@pytest.mark.timeout(500)
+def test_every_span_of_the_real_exporter_is_found_once(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """A writer nobody here wrote, sealed many times while it holds its file open: each span once, in order."""
+    home = environment(
+        request.config, "file-exporter", "--pre", "opentelemetry-sdk", "opentelemetry-exporter-otlp-json-file"
+    )
+    watched = tmp_path / "telemetry"
+    watched.mkdir()
+    file = watched / "traces.json"
+    with Program(AGENT, watched, {**KEEP_ALL, "rotation.max_size": "100kB"}) as agent:
+        agent.wait_ready()
+        subprocess.run([str(home / "bin/python"), "-c", WRITER, str(file), str(SPANS)], check=True, timeout=100)
+        ended = agent.stop()
+
+    segments = sorted((load(path) for path in watched.glob("*.gz")), key=lambda one: one.start)
+    lines = [line for one in segments for line in gzip.decompress(one.path.read_bytes()).splitlines()]
+    if segments[-1].incarnation[0] == file.stat().st_ino and file.stat().st_size >= segments[-1].index["physical"][1]:
+        lines += file.read_bytes()[segments[-1].index["physical"][1] :].splitlines()
+    names = [
+        span["name"]
+        for line in lines
+        for resource in json.loads(line)["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+    assert 0 == ended.status
+    assert len(segments) >= 5
+    assert [f"span-{number}" for number in range(SPANS)] == names
