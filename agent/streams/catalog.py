@@ -130,10 +130,12 @@ class Stream:
         """The sealed content of a physical range of this incarnation; None where no segment has it any more."""
         pieces: list[bytes] = []
         at = start
+        within = False
         for one in self.mine():
             if one.source.end <= at:
+                within = True
                 continue
-            if at >= end or (one.source.start > at and not pieces):
+            if at >= end or (one.source.start > at and not (within or pieces)):
                 break
             if one.source.start > at:
                 pieces.append(bytes(min(end, one.source.start) - at))  # a gap between two segments is one of NULs

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
+import msgspec
+
 from agent.audit import Audit
 from agent.config import Config
 from agent.kit import linux, log
@@ -267,7 +269,8 @@ class Engine:
                 continue
             verdict = plan.due(self._growth(stream), stream.rotation, now, wall)
             if verdict.reason == "size" and not self._confirm(stream):
-                continue
+                rules = msgspec.structs.replace(stream.rotation, max_size=None)
+                verdict = plan.due(self._growth(stream), rules, now, wall)
             if verdict.reason:
                 ready.append(Due(stream, verdict.reason))
             else:
@@ -363,7 +366,10 @@ class Engine:
         if stream.departed and not outcome.more:
             if outcome.segment is not None:
                 facts.grew = now
-            self.departures.finish(stream)
+            try:
+                self.departures.finish(stream)
+            except (OSError, AgentError) as error:
+                self._failed(stream, error)
 
     def _unblock(self, stream: Stream) -> None:
         """A part that could not be removed when its seal failed is in the way: deal with it as at a start."""

@@ -158,7 +158,8 @@ def _shrink_within(tools: Tools, stream: Stream, life: Incarnation, size: int) -
         life.skipped += gone
         life.largest = life.known = size
         tools.remember(stream)
-        tools.lost(stream, "truncated", gone, positions=[end - gone, end], why="shrunk")
+        lost = gone - max(0, life.hollow - size)
+        tools.lost(stream, "truncated", lost, positions=[end - lost, end], why="shrunk")
         tools.changed(stream)
 
 

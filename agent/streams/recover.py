@@ -51,7 +51,7 @@ class Recovery:
         """Set the stream's life from its newest segment and the hint, and what has to be released once more."""
         hint = self.hints.get(stream.id.hex())
         life = self._from_segments(stream, hint)
-        if hint and hint.inode and (life is None or self._newer(life, hint)):
+        if hint and (self._newer(life, hint) if life else hint.inode):
             life = Incarnation(
                 Identity(hint.inode, hint.birth), base=hint.base, sealed=hint.sealed, largest=hint.largest
             )
@@ -131,7 +131,9 @@ class Recovery:
 
     def _remnant(self, place: Place, name: str, head: bytes) -> None:
         """A part without one whole member: every byte is where it was before. Other programs' files stay."""
-        ours = any(names.part_name(entry.name) == name for entry in place.home.entries())
+        known = [stream.leaf for stream in self.catalog.all() if stream.place is place]
+        known += [place_leaf for hint in self.hints.values() if (place_leaf := _leaf(place, hint))]
+        ours = name in map(names.part_name, [*known, *(entry.name for entry in place.home.entries())])
         if members.begins(head) or indexes.begins(head) or (ours and not head.strip(b"\0")):
             place.archive.remove(name)
             self._tell("", name, "empty part removed")
@@ -233,3 +235,9 @@ class Recovery:
 
     def _tell(self, stream: str, name: str, what: str, **details: object) -> None:
         self.tools.audit.write("recover", stream=stream, reason=what, file=name, **details)
+
+
+def _leaf(place: Place, hint: Hint) -> str:
+    """The file that a hint speaks of, where it lies in this place."""
+    leaf = hint.stream.rpartition("/")[2]
+    return leaf if place.stream_name(leaf) == hint.stream else ""

@@ -118,6 +118,8 @@ class Survey:
         grown = info.st_size - (facts.size if facts.there else (life.largest if life else 0))
         changed = new or info.st_size != facts.size
         suspect = life is not None and (info.st_ino != life.identity.inode or info.st_size < life.largest)
+        if life is not None and life.sealed == life.known == 0 < life.base:
+            suspect = suspect or info.st_size > 0  # how much of it was ever written is seen before it may be cut again
         if grown > 0:
             self._tools.metrics.appended_bytes.inc(grown)
         if changed:
