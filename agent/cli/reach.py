@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from agent.control import Control, PlanItem, Reloaded, Rotated, Status
+from agent.control import Control, CursorStatus, Delivery, PlanItem, Reloaded, Replayed, Rotated, Status
 from agent.kit.clock import SystemClock
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError, ConfigError
-from agent.web.messages import SOCKET, Cleanup, Failure, Reload, Rotate
+from agent.web.messages import SOCKET, Cleanup, DropLetters, Failure, Reload, ReplayLetters, ResetCursor, Rotate
 
 if TYPE_CHECKING:
     from agent.config import Config
+    from agent.streams.deadletters import Letter
     from agent.streams.verify import Finding
 
 Answer = TypeVar("Answer")
@@ -62,6 +63,40 @@ def control(config: Config) -> Iterator[Control]:
 
     with offline(config, SystemClock()) as here:
         yield here
+
+
+@contextlib.contextmanager
+def delivery(config: Config) -> Iterator[Delivery]:
+    """Who moves cursors and handles dead letters: the running agent, else this process with the directory's lock."""
+    agent = running(config)
+    if agent:
+        yield RemoteControl(config.state_path)
+        return
+    from agent.duties.forwards import offline
+
+    with offline(config, SystemClock(), os.environ) as here:
+        yield here
+
+
+def cursors(config: Config) -> list[CursorStatus]:
+    """Where each consumer stands: as the running agent says, else as the files do."""
+    agent = running(config)
+    if agent and config.forward:
+        return RemoteControl(config.state_path).cursors()
+    from agent.duties.forwards import peek
+
+    return peek(config, SystemClock())
+
+
+def letters(config: Config, consumer: str | None) -> list[tuple[str, Letter]]:
+    """The dead letters of one consumer or of all that have some, from the files."""
+    from agent.streams.deadletters import DeadLetters, owners
+
+    if not os.path.isdir(config.state_path):
+        return []
+    with Directory.open(config.state_path) as state:
+        names = [consumer] if consumer else owners(state)
+        return [(name, one) for name in names for one in DeadLetters(state, name).all()]
 
 
 def status(config: Config) -> Status:
@@ -121,6 +156,27 @@ class RemoteControl:
     def reload(self, *, timeout: float = 30.0) -> Reloaded:
         """Read the configuration again."""
         return self._ask("POST", "/reload", Reload(timeout=timeout), Reloaded, timeout)
+
+    def cursors(self, *, timeout: float = 10.0) -> list[CursorStatus]:
+        """Every cursor."""
+        return self._ask("GET", "/cursors", None, list[CursorStatus], timeout)
+
+    def reset_cursor(
+        self, consumer: str, streams: list[str], *, position: int | None = None, time: float | None = None,
+        timeout: float = 30.0,
+    ) -> list[CursorStatus]:  # fmt: skip
+        """Make a consumer go on from elsewhere."""
+        body = ResetCursor(consumer=consumer, streams=streams, position=position, time=time, timeout=timeout)
+        return self._ask("POST", "/cursors/reset", body, list[CursorStatus], timeout)
+
+    def drop_letters(self, consumer: str, ids: list[str], *, timeout: float = 30.0) -> int:
+        """Delete dead letters."""
+        return self._ask("POST", "/dead-letters/drop", DropLetters(consumer=consumer, ids=ids), int, timeout)
+
+    def replay_letters(self, consumer: str, ids: list[str], *, timeout: float = 300.0) -> Replayed:
+        """Send dead letters again."""
+        body = ReplayLetters(consumer=consumer, ids=ids, timeout=timeout)
+        return self._ask("POST", "/dead-letters/replay", body, Replayed, timeout)
 
     def _ask(self, method: str, path: str, body: Any, answer: type[Answer], timeout: float) -> Answer:
         content = None if body is None else msgspec.json.encode(body)

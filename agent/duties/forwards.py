@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -14,16 +15,17 @@ import anyio.to_thread
 
 from agent import audit
 from agent.components import Components
-from agent.config import Forward
+from agent.config import Config, Forward
 from agent.control import CursorStatus, ForwardStatus, Replayed
 from agent.duties import series
+from agent.duties.keeper import Keeper
 from agent.duties.ledger import Ledger
 from agent.duties.parcel import Part, Record, pack
 from agent.duties.shipper import Consumer
 from agent.kit import log
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, printable
-from agent.metrics import Sample
+from agent.metrics import Metrics, Sample
 from agent.sinks.base import Reject, Retry
 from agent.sinks.build import build
 from agent.streams import cursors as cursor_files
@@ -173,7 +175,7 @@ class Forwards:
         """Send dead letters again; in the loop of the running consumers, or in one of its own where none runs."""
         chosen = self._consumer(consumer)
         if self._loop is None:
-            return anyio.run(_replay, chosen, ids)
+            return anyio.run(_replay_alone, chosen, ids)
         try:
             return asyncio.run_coroutine_threadsafe(_replay(chosen, ids), self._loop).result(timeout)
         except TimeoutError:
@@ -236,14 +238,34 @@ def standing(
             )
 
 
-def peek(engine: Engine, clock: Clock) -> list[CursorStatus]:
-    """The same from the files alone; the engine was opened for reading, and looked."""
-    if engine.state is None:
-        return []
-    configured = engine.holding.cursors
-    names = [name for name in cursor_files.consumers(engine.state) if name not in configured]
-    others = {name: Cursors(engine.state, name) for name in names}
-    return list(standing(configured, others, [view(one) for one in engine.catalog.all()], clock.now()))
+def peek(config: Config, clock: Clock) -> list[CursorStatus]:
+    """The same from the files alone, changing nothing. Raises FileNotFoundError when there is no such directory."""
+    engine = Engine(config, clock, Metrics(), lambda: None)
+    engine.peek()
+    try:
+        engine.look("", None)
+        if engine.state is None:
+            return []
+        configured = engine.holding.cursors
+        names = [name for name in cursor_files.consumers(engine.state) if name not in configured]
+        others = {name: Cursors(engine.state, name) for name in names}
+        return list(standing(configured, others, [view(one) for one in engine.catalog.all()], clock.now()))
+    finally:
+        engine.close()
+
+
+@contextmanager
+def offline(config: Config, clock: Clock, environ: Mapping[str, str]) -> Iterator[Forwards]:
+    """Delivery's commands in this process, while no agent runs. Raises LockedError when one has the directory."""
+    components = Components(clock)
+    keeper = Keeper(config, clock, Metrics(), components)
+    keeper.open(watch=False)
+    try:
+        keeper.engine.look("", None)
+        keeper.complete_views()
+        yield Forwards(keeper.engine, keeper.views, clock, components, environ)
+    finally:
+        keeper.close()
 
 
 def _chosen(letters: DeadLetters, ids: list[str]) -> list[Letter]:
@@ -254,6 +276,13 @@ def _chosen(letters: DeadLetters, ids: list[str]) -> list[Letter]:
             f"there is no dead letter {', '.join(sorted(unknown))}", hint="`dead-letters list` has the ids"
         )
     return [one for one in found if not ids or one.id in ids]
+
+
+async def _replay_alone(consumer: Consumer, ids: list[str]) -> Replayed:
+    try:
+        return await _replay(consumer, ids)
+    finally:
+        await consumer.aclose()
 
 
 async def _replay(consumer: Consumer, ids: list[str]) -> Replayed:

@@ -104,8 +104,12 @@ class Consumer:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._final_save()
-                for sink in self._sinks:
-                    await sink.aclose()
+                await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the sinks; a second call does nothing."""
+        for sink in self._sinks:
+            await sink.aclose()
 
     def stop(self) -> None:
         """Begin nothing new, give up waiting, finish what a destination is just answering. In the loop's thread."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import os
+import re
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Container, Iterable, Iterator
@@ -18,6 +19,8 @@ import msgspec
 
 from agent.kit import disk
 from agent.kit.disk import Directory
+
+_FILE = re.compile(r"dead-letters-([A-Za-z0-9_-]{1,64})\.jsonl(?:\.1)?")
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +140,12 @@ class DeadLetters:
                 except (msgspec.MsgspecError, UnicodeError, binascii.Error):
                     continue
                 yield one
+
+
+def owners(directory: Directory) -> list[str]:
+    """The names of all consumers that have dead letters here."""
+    found = (_FILE.fullmatch(entry.name) for entry in directory.entries())
+    return sorted({match[1] for match in found if match})
 
 
 def _torn(fd: int) -> bool:

@@ -29,7 +29,7 @@ _STATUS: tuple[tuple[type[AgentError], int], ...] = (
     (AgentError, 500),
 )
 
-Message = TypeVar("Message", Rotate, Cleanup, Reload)
+Message = TypeVar("Message", bound=msgspec.Struct)
 Answer = TypeVar("Answer")
 
 
@@ -41,26 +41,28 @@ class Commands:
 
     async def rotate(self, request: Request) -> Response:
         """Seal now."""
-        wanted = await _body(request, Rotate)
-        return to_json(await _call(partial(self._control.rotate, wanted.streams, timeout=wanted.timeout)))
+        wanted = await read_body(request, Rotate)
+        return to_json(await call(partial(self._control.rotate, wanted.streams, timeout=wanted.timeout)))
 
     async def cleanup(self, request: Request) -> Response:
         """Do, or show, everything that is due."""
-        wanted = await _body(request, Cleanup)
-        return to_json(await _call(partial(self._control.cleanup, dry_run=wanted.dry_run, timeout=wanted.timeout)))
+        wanted = await read_body(request, Cleanup)
+        return to_json(await call(partial(self._control.cleanup, dry_run=wanted.dry_run, timeout=wanted.timeout)))
 
     async def reload(self, request: Request) -> Response:
         """Read the configuration again; a rejected one is an answer with `ok` false, not an error."""
-        wanted = await _body(request, Reload)
-        return to_json(await _call(partial(self._control.reload, timeout=wanted.timeout)))
+        wanted = await read_body(request, Reload)
+        return to_json(await call(partial(self._control.reload, timeout=wanted.timeout)))
 
 
-async def _call(request: Callable[[], Answer]) -> Answer:
+async def call(request: Callable[[], Answer]) -> Answer:
+    """The answer of a request that may take its time, from a worker thread."""
     # Abandoned when the server stops: an answer that nobody waits for must not hold the process.
     return await anyio.to_thread.run_sync(request, abandon_on_cancel=True)
 
 
-async def _body(request: Request, kind: type[Message]) -> Message:
+async def read_body(request: Request, kind: type[Message]) -> Message:
+    """The request's body as a message. Raises BadRequestError."""
     content = bytearray()
     async for chunk in request.stream():
         content += chunk

@@ -45,6 +45,35 @@ class Reload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     timeout: Timeout = 30.0
 
 
+class ResetCursor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /cursors/reset, answered by a list of `control.CursorStatus`."""
+
+    consumer: str
+    streams: list[str] = []
+    """Names as status prints them; empty for all."""
+    position: int | None = None
+    time: float | None = None
+    timeout: Timeout = 30.0
+
+
+class DropLetters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /dead-letters/drop, answered by how many there were."""
+
+    consumer: str
+    ids: list[str] = []
+    """Empty for all."""
+    timeout: Timeout = 30.0
+
+
+class ReplayLetters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /dead-letters/replay, answered by `control.Replayed`."""
+
+    consumer: str
+    ids: list[str] = []
+    """Empty for all."""
+    timeout: Timeout = 300.0
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Body of every 4xx and 5xx answer in JSON: an AgentError's four parts."""
 
@@ -101,6 +130,23 @@ class Source(msgspec.Struct, frozen=True):
     error: str
 
 
+class Resilience(msgspec.Struct, frozen=True, kw_only=True):
+    """How delivery fares. Exports count once, however often they were tried; times are seconds since 1970 UTC."""
+
+    total_exports: int
+    successful_exports: int
+    failed_exports: int
+    success_rate: float
+    """Share of the exports that ended well, 0 to 1; 1 while there were none."""
+    buffer_size: int
+    """Bytes that wait on disk."""
+    fallback_usage: int
+    """Batches that waited on disk because no endpoint might be asked."""
+    circuit_breaker_trips: int
+    last_export_success: float | None
+    last_export_failure: float | None
+
+
 class Health(msgspec.Struct, frozen=True):
     """Answer of /health."""
 
@@ -113,6 +159,11 @@ class Health(msgspec.Struct, frozen=True):
     """A sentence each: what is wrong and, where known, what to do."""
     service: Service
     components: list[Part]
+    collector_endpoint: str = ""
+    """Where the first OTLP forward sends to now; empty where there is none."""
+    service_name: str = ""
+    resilience_metrics: Resilience | None = None
+    """Delivery in numbers, all forwards together; null where nothing is forwarded."""
     checks: list[CheckStatus] = []
     """With `?verbose`."""
     sources: dict[str, Source] = {}

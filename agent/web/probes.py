@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.components import Component, Components, State
-from agent.control import CheckStatus, Control, Status
+from agent.control import CheckStatus, Control, ForwardStatus, Status
 from agent.health.check import Level
 from agent.kit.clock import Clock
 from agent.web.facts import Facts
-from agent.web.messages import Health, Part, Probe, Service
+from agent.web.messages import Health, Part, Probe, Resilience, Service
 
 _NAMED_STREAMS = 10
 """Streams in trouble that health names; the others are counted."""
@@ -86,6 +86,9 @@ class Probes:
             issues=issues,
             service=Service(status.service_name, service_version or status.version),
             components=[_part(part, checks if verbose else []) for part in components],
+            collector_endpoint=next((one.destination for one in status.forwards if one.kind == "otlp"), ""),
+            service_name=status.service_name,
+            resilience_metrics=_resilience(status.forwards),
             checks=checks if verbose else [],
             sources=self._facts.sources() if verbose else {},
         )
@@ -148,3 +151,21 @@ def _streams(status: Status) -> list[str]:
     named = [f"stream {stream.name} is {stream.state}: {stream.why}" for stream in bad[:_NAMED_STREAMS]]
     more = len(bad) - len(named)
     return [*named, f"{more} more streams are refused or failing; status lists them"] if more else named
+
+
+def _resilience(forwards: list[ForwardStatus]) -> Resilience | None:
+    """All forwards together."""
+    if not forwards:
+        return None
+    total, good = sum(one.exports for one in forwards), sum(one.successful_exports for one in forwards)
+    return Resilience(
+        total_exports=total,
+        successful_exports=good,
+        failed_exports=total - good,
+        success_rate=good / total if total else 1.0,
+        buffer_size=sum(one.backlog_bytes for one in forwards),
+        fallback_usage=sum(one.waited_batches for one in forwards),
+        circuit_breaker_trips=sum(one.trips for one in forwards),
+        last_export_success=max((one.last_success for one in forwards if one.last_success), default=None),
+        last_export_failure=max((one.last_failure for one in forwards if one.last_failure), default=None),
+    )

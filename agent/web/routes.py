@@ -6,10 +6,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from agent.control import Delivery
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics
 from agent.web.commands import Commands, on_error
+from agent.web.deliveries import Deliveries
 from agent.web.observe import Observed
 from agent.web.views import Views
 
@@ -38,6 +40,19 @@ def changing(commands: Commands) -> list[Route]:
         Route("/rotate", commands.rotate, methods=["POST"]),
         Route("/cleanup", commands.cleanup, methods=["POST"]),
         Route("/reload", commands.reload, methods=["POST"]),
+    ]
+
+
+def delivering(delivery: Delivery | None) -> list[Route]:
+    """What may be asked about delivery, where there is any; for the owner of the state directory too."""
+    if delivery is None:
+        return []
+    asked = Deliveries(delivery)
+    return [
+        Route("/cursors", asked.cursors),
+        Route("/cursors/reset", asked.reset, methods=["POST"]),
+        Route("/dead-letters/drop", asked.drop, methods=["POST"]),
+        Route("/dead-letters/replay", asked.replay, methods=["POST"]),
     ]
 
 

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.components import Components
-from agent.control import Control
+from agent.control import Control, Delivery
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError
@@ -55,13 +55,14 @@ class WebServer:
     def __init__(
         self, control: Control, metrics: Metrics, components: Components, clock: Clock, *, listen: str,
         state: Directory, heartbeat: Callable[[], float], ready: Callable[[], bool], deadline: float = 10.0,
-        service_version: str = "", facts: Facts | None = None,
+        service_version: str = "", facts: Facts | None = None, delivery: Delivery | None = None,
     ) -> None:  # fmt: skip
         facts = facts or Facts()
         probes = Probes(components, clock, heartbeat=heartbeat, ready=ready, deadline=deadline, facts=facts)
         pages = routes.readable(Views(control, metrics, probes, service_version, facts))
         self._public = routes.application(pages, metrics, clock)
-        self._local = routes.application([*pages, *routes.changing(Commands(control))], metrics, clock)
+        private = [*routes.changing(Commands(control)), *routes.delivering(delivery)]
+        self._local = routes.application([*pages, *private], metrics, clock)
         self._components = components
         self._listen = listen
         self._state = state
