@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from zlib import crc32
 
 import anyio
@@ -155,7 +155,7 @@ class Agent:
             heartbeat=lambda: self.heartbeat.last, procfs=config.system.procfs,
         )  # fmt: skip
 
-        def audit(reason: str, details: dict[str, object]) -> None:
+        def audit(reason: str, details: dict[str, Any]) -> None:
             keeper.requests.tell(lambda: keeper.engine.audit.write("check", reason=reason, **details))
 
         return Checkup(config, around, wake=self.check_waker.wake, audit=audit)

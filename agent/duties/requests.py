@@ -39,6 +39,12 @@ class Requests:
                 hint="look at `telemetry-agent status` and the log",
             ) from None
 
+    def tell(self, call: Callable[[], object]) -> None:
+        """Have `call` run by the owning thread; nobody waits for it or hears of its failure. From any thread."""
+        if not self._closed:
+            self._queue.put((call, Future()))
+            self._wake()
+
     def serve(self) -> int:
         """Carry out what is queued; how many calls that were. Only the owning thread calls this."""
         count = 0

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from agent.config import Config, Health, System
 from agent.control import CheckStatus
 from agent.health.action import Actions, Audit
-from agent.health.board import Board
+from agent.health.board import Board, overall
 from agent.health.build import Made, build
+from agent.health.check import Level
 from agent.health.surroundings import Surroundings
 from agent.kit import log
 from agent.kit.clock import Clock
@@ -96,6 +97,12 @@ class Checkup:
     def view(self) -> list[CheckStatus]:
         """Every check as it is now."""
         return self._board.view()
+
+    def summary(self) -> str:
+        """How things are, in a few words."""
+        checks = self.view()
+        bad = [f"{one.name} {one.state}" for one in checks if one.level > Level.HEALTHY]
+        return f"{overall(checks).word}: {', '.join(bad)}" if bad else overall(checks).word
 
     def prepare(self, config: Config) -> Prepared:
         """Make the checks of another configuration. Raises ConfigError when one cannot be made."""

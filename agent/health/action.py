@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from agent.health.board import Transition
 from agent.kit import command, log
@@ -12,7 +13,7 @@ from agent.kit.quarantine import Call
 
 _log = log.get("health")
 
-Audit = Callable[[str, dict[str, object]], None]
+Audit = Callable[[str, dict[str, Any]], None]
 """Takes a reason and details, from any thread."""
 
 

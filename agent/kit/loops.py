@@ -182,13 +182,13 @@ def _succeeded(name: str, failures: Failures, observer: Observer) -> None:
         _log.info(f"{name} works again", failures=ended)
 
 
-async def guard(name: str, run: Callable[[], Awaitable[None]]) -> None:
+async def guard(name: str, run: Callable[..., Awaitable[None]], *arguments: object) -> None:
     """Run a task that must last as long as the agent: its failure or its end is logged at once and raised.
 
     Raises what `run` raises, and AgentError when it simply returns, so that the task group it lives in stops.
     """
     try:
-        await run()
+        await run(*arguments)
     except Exception as error:
         _log.critical(f"{name} ended by a failure", error=error, exc_info=error)
         raise

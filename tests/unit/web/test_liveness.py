@@ -1,0 +1,117 @@
+"""The liveness table, with the running agent: what must never restart it, and the one thing that must."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import AGENT, Program
+from tests.support.stuck import COMMAND
+
+_PROMPT = {"health.interval": "200ms"}
+
+
+def wait_for(found: Callable[[], bool], program: Program, limit: float = 30) -> None:
+    """Ask again until it is so."""
+    give_up = time.monotonic() + limit
+    while not found():
+        assert time.monotonic() < give_up, program.output()
+        time.sleep(0.05)
+
+
+def issues(program: Program) -> str:
+    """What /health complains of."""
+    return " ".join(json.loads(program.get("/health")[1])["issues"])
+
+
+def test_a_directory_that_is_gone_is_told_and_leaves_the_agent_alive(tmp_path: Path) -> None:
+    """/health says so with 503; /livez, /readyz and /startupz stay at 200."""
+    directory = tmp_path / "telemetry"
+    directory.mkdir()
+    with Program(AGENT, directory, _PROMPT) as program:
+        program.wait_ready()
+        shutil.rmtree(directory)
+        wait_for(lambda: "telemetry_directory is unhealthy" in issues(program), program)
+
+        assert 503 == program.get("/health")[0]
+        assert [200] * 3 == [program.get(path)[0] for path in ("/livez", "/readyz", "/startupz")]
+
+
+def test_a_disk_that_is_full_is_told_and_leaves_the_agent_alive(tmp_path: Path) -> None:
+    """A limit that every disk exceeds stands for a full one."""
+    config = tmp_path / "agent.toml"
+    rule = 'kind = "disk"\nname = "disk_space"\npath = "/"\nwarn = ""\ncritical = "0.000001%"\n'
+    config.write_text(f"[[health.check]]\n{rule}", "utf-8")
+    with Program((*AGENT, "--config", str(config)), tmp_path / "t", _PROMPT) as program:
+        program.wait_ready()
+        wait_for(lambda: "disk_space is unhealthy" in issues(program), program)
+
+        assert [200] * 3 == [program.get(path)[0] for path in ("/livez", "/readyz", "/startupz")]
+        assert "disk_space_health_status 3.0" in program.get("/metrics")[1]
+        assert "system_health_status 3.0" in program.get("/metrics")[1]
+
+
+def test_a_bad_reload_keeps_the_old_checks_and_leaves_the_agent_alive(tmp_path: Path) -> None:
+    """A good one brings new checks into force."""
+    config = tmp_path / "agent.toml"
+    config.write_text("", "utf-8")
+    with Program((*AGENT, "--config", str(config)), tmp_path / "t", _PROMPT) as program:
+        program.wait_ready()
+        config.write_text('[[health.check]]\nkind = "tcp"\nname = "x"\naddress = "nowhere"\n', "utf-8")
+        os.kill(program.pid, signal.SIGHUP)
+        failed = "telemetry_agent_config_last_reload_successful 0.0"
+        wait_for(lambda: failed in program.get("/metrics")[1], program)
+        assert [200] * 4 == [program.get(path)[0] for path in ("/livez", "/readyz", "/startupz", "/health")]
+
+        config.write_text('[[health.check]]\nkind = "dns"\nname = "x"\nhostname = "127.0.0.1"\n', "utf-8")
+        os.kill(program.pid, signal.SIGHUP)
+        wait_for(lambda: 'check_status{check="x"} 1.0' in program.get("/metrics")[1], program)
+        assert "telemetry_agent_config_last_reload_successful 1.0" in program.get("/metrics")[1]
+
+
+def test_a_blocked_main_loop_is_dead_within_the_deadline(tmp_path: Path) -> None:
+    """/livez says 503 from a thread of its own, and so does /health; startup is long over."""
+    with Program(COMMAND, tmp_path / "t", {}) as program:
+        program.wait_ready()
+        assert 200 == program.get("/livez")[0]
+        os.kill(program.pid, signal.SIGUSR2)
+        wait_for(lambda: program.get("/livez")[0] == 503, program, limit=15)
+
+        assert 503 == program.get("/health")[0]
+        assert 200 == program.get("/startupz")[0]
+        program.stop(signal.SIGKILL)
+
+
+def test_the_service_manager_hears_the_life_of_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """READY after the first sweep, signs of life in half the watchdog's time, RELOADING and READY, STOPPING once."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        heard: list[str] = []
+
+        def hear(word: str) -> None:
+            while word not in heard:
+                heard.extend(manager.recv(4096).decode().split("\n"))
+
+        with Program(AGENT, tmp_path / "t", {}) as program:
+            hear("READY=1")
+            assert 200 == program.get("/readyz")[0]
+            assert any(one.startswith("STATUS=") and str(tmp_path / "t") in one for one in heard)
+            hear("WATCHDOG=1")
+            heard.clear()
+            os.kill(program.pid, signal.SIGHUP)
+            hear("RELOADING=1")
+            hear("READY=1")
+            assert any(one.startswith("MONOTONIC_USEC=") for one in heard)
+            heard.clear()
+            program.stop()
+            hear("STOPPING=1")
+        assert 1 == heard.count("STOPPING=1")
