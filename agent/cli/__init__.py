@@ -11,6 +11,8 @@ Exit codes, the same for every command:
 | 78 | the configuration is wrong (EX_CONFIG, sysexits.h) |
 | 130 | interrupted (128 + SIGINT, as a shell counts) |
 
+`health` alone has those of monitoring plug-ins: 0 healthy, 1 degraded, 2 unhealthy, 3 unknown.
+
 Importing this package imports nothing else, and starting a command imports only what that command needs: start-up
 time is a promise, and the agent itself is one of the commands.
 """
@@ -31,13 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     What typer itself ends (help, usage errors, `typer.Exit`) leaves as SystemExit with the code.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "health" in words and "--probe" in words and "--help" not in words:
+        from agent.cli.probe import main as probe
+
+        return probe(words)
     from agent.cli.commands import app
     from agent.cli.options import Invocation
     from agent.kit.errors import AgentError
 
     invocation = Invocation()
     try:
-        app(list(sys.argv[1:] if arguments is None else arguments), prog_name="telemetry-agent", obj=invocation)
+        app(words, prog_name="telemetry-agent", obj=invocation)
     except AgentError as error:
         if invocation.debug:
             raise

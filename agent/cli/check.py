@@ -30,8 +30,11 @@ def check_config(
     Example: telemetry-agent check-config --config agent.toml
     """
     from agent.config.render import effective
+    from agent.duties.vitals import rehearse
+    from agent.kit.clock import SystemClock
 
     loaded = load(context, config, overrides, directory)
+    rehearse(loaded.config, SystemClock())
     rows = effective(loaded)
     odd = list(warnings(loaded.config))
     if json:

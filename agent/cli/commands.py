@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from agent import __version__
-from agent.cli import audit, cat, change, check, cursors, deadletters, demo, run, setup, status, verify
+from agent.cli import audit, cat, change, check, cursors, deadletters, demo, health, run, setup, status, verify
 from agent.cli.options import ConfigFile, Invocation, Overrides, WatchedDirectory
 
 _EXIT_CODES = """Exit codes: 0 done; 1 a finding, or failed; 2 wrong command line; 75 try again later (the directory is
@@ -61,6 +61,7 @@ _COMMANDS = (
     audit.audit,
     change.reload,
     check.check_config,
+    health.health,
     demo.demo,
 )
 for _command in _COMMANDS:

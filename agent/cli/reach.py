@@ -19,7 +19,7 @@ from agent.control import Control, CursorStatus, Delivery, PlanItem, Reloaded, R
 from agent.kit.clock import SystemClock
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError, ConfigError
-from agent.web.messages import SOCKET, Cleanup, DropLetters, Failure, Reload, ReplayLetters, ResetCursor, Rotate
+from agent.web.messages import SOCKET, Cleanup, DropLetters, Failure, Health, Reload, ReplayLetters, ResetCursor, Rotate
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -109,6 +109,18 @@ def status(config: Config) -> Status:
     return report.offline(config, SystemClock())
 
 
+def health(config: Config) -> Health:
+    """The running agent's verdict, else one run of every check here. Raises ConfigError when one cannot be made."""
+    agent = RemoteControl(config.state_path)
+    if agent.listens():
+        return agent.health()
+    from agent.duties.vitals import once
+    from agent.web.probes import judge_offline
+
+    clock = SystemClock()
+    return judge_offline(config.agent, once(config, clock))
+
+
 def findings(config: Config) -> list[Finding]:
     """Everything that is wrong with the archive and the state files."""
     from agent.streams.verify import verify
@@ -145,6 +157,11 @@ class RemoteControl:
         """The newest snapshot."""
         return self._ask("GET", "/api/v1/status", None, Status, 10.0)
 
+    def health(self) -> Health:
+        """The verdict over everything, with the checks."""
+        codes = (http.client.OK, http.client.SERVICE_UNAVAILABLE)
+        return self._ask("GET", "/health?verbose", None, Health, 10.0, codes)
+
     def rotate(self, streams: list[str], *, timeout: float = 60.0) -> list[Rotated]:
         """Seal these streams now, or all where the list is empty."""
         return self._ask("POST", "/rotate", Rotate(streams=streams, timeout=timeout), list[Rotated], timeout)
@@ -178,7 +195,10 @@ class RemoteControl:
         body = ReplayLetters(consumer=consumer, ids=ids, timeout=timeout)
         return self._ask("POST", "/dead-letters/replay", body, Replayed, timeout)
 
-    def _ask(self, method: str, path: str, body: Any, answer: type[Answer], timeout: float) -> Answer:
+    def _ask(
+        self, method: str, path: str, body: Any, answer: type[Answer], timeout: float,
+        codes: tuple[int, ...] = (http.client.OK,),
+    ) -> Answer:  # fmt: skip
         content = None if body is None else msgspec.json.encode(body)
         connection = _Connection(self._state, timeout + _GRACE)
         try:
@@ -189,7 +209,7 @@ class RemoteControl:
             raise self._unreachable(error) from error
         finally:
             connection.close()
-        if response.status != http.client.OK:
+        if response.status not in codes:
             raise self._refusal(response.status, text)
         try:
             return msgspec.json.decode(text, type=answer)

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
+from agent.components import Components
 from agent.config import Config, Health, System
 from agent.control import CheckStatus
 from agent.health.action import Actions, Audit
@@ -18,6 +21,7 @@ from agent.health.check import Level
 from agent.health.surroundings import Surroundings
 from agent.kit import log
 from agent.kit.clock import Clock
+from agent.streams import report
 from agent.system.registry import Registry, Settings, collectors
 from agent.system.snapshot import Report, Snapshot
 
@@ -117,10 +121,20 @@ class Checkup:
         return self._board.step(now)
 
 
-def once(config: Config, around: Surroundings) -> list[CheckStatus]:
-    """Run every check once, in this thread's time: what `telemetry-agent health` does where no agent runs."""
-    board = Board(build(config.health, around), config.health, around.clock)
-    clock = around.clock
+def rehearse(config: Config, clock: Clock) -> Prepared:
+    """Make the checks beside no agent; the main loop's is left out, there is none. Raises ConfigError."""
+    around = Surroundings(
+        clock=clock, directory=config.files.directory, status=lambda: report.offline(config, clock),
+        components=Components(clock), heartbeat=clock.monotonic, procfs=config.system.procfs,
+    )  # fmt: skip
+    chosen = tuple(name for name in config.health.built_in if name != "main_loop")
+    health = msgspec.structs.replace(config.health, built_in=chosen)
+    return Prepared(build(health, around), health)
+
+
+def once(config: Config, clock: Clock) -> list[CheckStatus]:
+    """Run every check once: what `telemetry-agent health` does where no agent runs. Raises ConfigError."""
+    board = Board(*rehearse(config, clock), clock)
     while True:
         board.step(clock.monotonic())
         if board.idle():

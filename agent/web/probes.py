@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from agent import __version__
 from agent.components import Component, Components, State
+from agent.config import AgentSection
 from agent.control import CheckStatus, Control, ForwardStatus, Status
 from agent.health.check import Level
 from agent.kit.clock import Clock
@@ -116,6 +118,21 @@ def _sentence(part: Component) -> str:
     if part.message:
         text += f": {part.message}"
     return f"{text}; {part.hint}" if part.hint else text
+
+
+def judge_offline(about: AgentSection, checks: list[CheckStatus]) -> Health:
+    """The verdict where no agent runs and there are only checks to go by."""
+    issues = [_complaint(check) for check in checks if _is_bad(check)]
+    unhealthy = any(check.level == Level.UNHEALTHY for check in checks)
+    return Health(
+        status="unhealthy" if unhealthy else "degraded" if issues else "healthy",
+        healthy=not issues,
+        initialized=False,
+        issues=issues,
+        service=Service(about.service_name, about.service_version or __version__),
+        components=[],
+        checks=checks,
+    )
 
 
 def _is_bad(check: CheckStatus) -> bool:

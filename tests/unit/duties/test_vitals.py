@@ -58,7 +58,7 @@ def test_one_pass_runs_every_check(tmp_path: Path) -> None:
     """With its finding, whatever the threads do."""
     there = File(kind="file", name="there", path=str(tmp_path))
     gone = File(kind="file", name="gone", path=str(tmp_path / "no"))
-    found = once(config_with(tmp_path, there, gone), around(tmp_path))
+    found = once(config_with(tmp_path, there, gone), SystemClock())
 
     assert [("gone", "unhealthy"), ("there", "healthy")] == [(one.name, one.state) for one in found]
 

@@ -1,0 +1,93 @@
+"""`health --probe`: is the agent's main loop alive? For container health checks, which run it every few seconds.
+
+Invariant: only the standard library is imported, so it costs an interpreter's start and little more. The agent's
+address is found as the agent itself finds it (`--set`, environment, file, default), without judging anything else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import sys
+import tomllib
+from collections.abc import Sequence
+
+_LIMIT = 5.0
+_FILES = ("agent.toml", "/etc/telemetry-agent/agent.toml")
+_DEFAULT = "127.0.0.1:9464"
+_PREFIX = "TELEMETRY_AGENT__"
+
+
+def main(words: Sequence[str]) -> int:
+    """Ask /livez: 0 when it answers 200, else 1 and a line that says why."""
+    try:
+        connection = _connect(Settings(words))
+        connection.request("GET", "/livez")
+        answer = connection.getresponse()
+        text = answer.read(4096).decode("utf-8", "replace").strip()
+        connection.close()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        print(f"no answer: {error}", file=sys.stderr)
+        return 1
+    print(text, file=sys.stdout if answer.status == http.client.OK else sys.stderr)
+    return int(answer.status != http.client.OK)
+
+
+class Settings:
+    """The few keys that tell where the agent is. Raises OSError or ValueError for a file that cannot be read."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._given: dict[str, str] = {}
+        path = os.environ.get("TELEMETRY_AGENT_CONFIG") or next((one for one in _FILES if os.path.exists(one)), "")
+        for option, value in _options(words):
+            if option == "--config":
+                path = value
+            elif option == "--directory":
+                self._given["files.directory"] = value
+            else:
+                key, _, text = value.partition("=")
+                self._given[key.strip()] = text
+        self._file: dict[str, dict[str, object]] = {}
+        if path:
+            with open(path, "rb") as file:
+                self._file = tomllib.load(file)
+
+    def get(self, section: str, key: str, default: str) -> str:
+        """The value in force."""
+        variable = f"{_PREFIX}{section.upper()}__{key.upper()}"
+        below = os.environ.get(variable, str(self._file.get(section, {}).get(key, default)))
+        return self._given.get(f"{section}.{key}", below)
+
+
+def _options(words: Sequence[str]) -> list[tuple[str, str]]:
+    """The options that matter, by their long names, in their order."""
+    names = {"-c": "--config", "--config": "--config", "-d": "--directory", "--directory": "--directory"}
+    names["--set"] = "--set"
+    found = []
+    for number, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name in names:
+            found.append((names[name], value if equals else "".join(words[number + 1 : number + 2])))
+    return found
+
+
+def _connect(settings: Settings) -> http.client.HTTPConnection:
+    listen = settings.get("web", "listen", _DEFAULT)
+    if listen:
+        host, _, port = listen.rpartition(":")
+        loopback = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}
+        connection = http.client.HTTPConnection(loopback.get(host, host.strip("[]")), int(port), timeout=_LIMIT)
+        connection.connect()
+        return connection
+    connection = http.client.HTTPConnection("localhost", timeout=_LIMIT)
+    directory = settings.get("files", "directory", "")
+    state = os.path.join(directory, settings.get("agent", "state_directory", "") or ".telemetry-agent")
+    fd = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(_LIMIT)
+        connection.sock.connect(f"/proc/self/fd/{fd}/agent.sock")  # an AF_UNIX path has 107 bytes
+    finally:
+        os.close(fd)
+    return connection
