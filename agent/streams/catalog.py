@@ -49,6 +49,8 @@ class Facts:
     allocated: int = 0
     changed: float = 0.0
     """mtime: for people only, releases change it too (attack M3)."""
+    status: float = 0.0
+    """ctime: a change of owner, mode or flags shows in it."""
     looked: float = 0.0
     grew: float = 0.0
     """Monotonic time of the last growth."""

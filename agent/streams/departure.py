@@ -11,7 +11,7 @@ from agent.kit.steps import reach
 from agent.streams.catalog import Stream
 from agent.streams.names import shortened
 from agent.streams.position import Identity
-from agent.streams.recognise import begin, find_inode, open_live
+from agent.streams.recognise import begin, find_inode, open_live, recognise
 from agent.streams.seal import Sealer
 from agent.streams.tools import Tools
 
@@ -60,6 +60,8 @@ class Departures:
             return False
         try:
             with open_live(stream, update=True) as live:
+                if recognise(self._tools, stream, live) != "same":
+                    return False  # emptied before it was renamed: its new life is found under its new name
                 idle = self._idle(stream, live.size())
                 local = stream.place.filesystem in linux.LOCAL
                 held = local and linux.take_write_lease(live.fd)

@@ -354,7 +354,9 @@ class Engine:
             stream.not_before = now + min(AGAIN_LAST, AGAIN_FIRST * 2.0 ** min(stream.fruitless, 16))
             stream.fruitless += 1
             self.resting[stream] = None
-        if outcome.error is not None:
+        if outcome.error is None:
+            self._over(stream)
+        else:
             self._failed(stream, outcome.error)
             if isinstance(outcome.error, FileExistsError):
                 self._unblock(stream)
@@ -438,6 +440,13 @@ class Engine:
             stream.failure = text
             self.audit.write("error", stream=stream.name, reason=text)
             _log.error("a stream cannot be sealed; its data stays in the live file", stream=stream.name, error=error)
+
+    def _over(self, stream: Stream) -> None:
+        """Tell, once, that a failure is over."""
+        if stream.failure:
+            self.audit.write("recovered", stream=stream.name, reason=stream.failure)
+            _log.info("a stream is sealed again", stream=stream.name)
+            stream.failure = ""
 
     def _refuse(self, stream: Stream, error: RefusedError) -> None:
         stream.refused = error

@@ -376,7 +376,6 @@ class Sealer:
         life.guard_may_be_gone = life.guard_may_be_gone and published.extent.length < wanted
         life.largest = max(life.largest, life.sealed)
         stream.seals += 1
-        stream.failure = ""
         stream.facts.nul_since = None
         if draft.truncated:
             begin(self._tools, stream, draft.live.identity, "shrunk", draft.live.size())

@@ -139,6 +139,10 @@ class Survey:
             looked.touched.append(stream)  # its time is known only now: it was recognised after it changed
         if changed and stream.refused and stream.refused.reason not in ("permission", "filesystem", "rewritten"):
             stream.refused = None
+        if facts.status != info.st_ctime and stream.refused and stream.refused.reason == "permission":
+            stream.refused = None  # somebody may have put it right
+            looked.touched.append(stream)
+        facts.status = info.st_ctime
 
     def _note_since(self, stream: Stream, info: os.stat_result, now: float) -> bool:
         """When the oldest unsealed byte was noticed; for a file that was there before us, its last change.
