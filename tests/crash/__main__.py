@@ -1,0 +1,147 @@
+"""The proofs in one table: `python -m tests.crash [--long] [--seed N]` prints sequences, kills,
+power cuts, faults and losses.
+
+`python -m tests.crash power KIND CUTS` is one series of cuts as JSON, in a mount namespace of its own, so that nobody
+else's namespace keeps the dead file system alive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.crash.kills import session
+from tests.crash.nursery import Nursery
+from tests.crash.places import NOT_YET, wanted
+from tests.crash.power import places, series
+from tests.model.sequences import MEMORY, Tally, fails, make
+from tests.support.program import ROOT
+from tests.torture.mounts import mounted, why_not
+
+POWERED = ("ext4", "xfs")
+SIZE = 64 << 20
+
+
+@dataclass
+class Row:
+    """One line of the table."""
+
+    what: str
+    count: int
+    seconds: float
+    wrong: list[str] = field(default_factory=list)
+
+
+def power(kind: str, seed: int, cuts: int, sabotage: str = "") -> dict[str, Any]:
+    """A series of cuts in a process of its own; counted cuts by place, and findings."""
+    line = ["unshare", "-m", "--propagation", "private", sys.executable, "-m", "tests.crash", "power", kind, str(cuts)]
+    line += ["--seed", str(seed), "--sabotage", sabotage]
+    done = subprocess.run(line, cwd=ROOT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(found, dict)
+    return found
+
+
+def why_no_power(kind: str) -> str:
+    """Why no plug can be pulled here; empty when it can."""
+    return why_not(kind) or ("" if shutil.which("unshare") else "unshare is not installed")
+
+
+def _power_here(kind: str, seed: int, cuts: int, sabotage: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as home, Nursery() as nursery, mounted(kind, Path(home), SIZE) as mount:
+        album = Path(home) / "album"
+        album.mkdir()
+        run = series(Path(home) / f"{kind}.img", mount, album, nursery, seed, cuts, sabotage=sabotage)
+        return {
+            "cuts": cuts,
+            "counted": run.counted,
+            "kills": run.book.kills,
+            "durable": len(list(album.glob("*.gz"))),
+            "findings": [*run.judge(), *run.book.faults],
+        }
+
+
+def _model(seed: int, count: int) -> tuple[Row, Tally]:
+    begun, tally, wrong = time.monotonic(), Tally(), []
+    with tempfile.TemporaryDirectory(dir=MEMORY) as place:
+        for one in range(seed, seed + count):
+            found = fails(make(one), Path(place), tally)
+            wrong += [f"seed {one}: {found[0]}"] if found else []
+    return Row("action lists of the model test", tally.sequences, time.monotonic() - begun, wrong), tally
+
+
+def _kills(seed: int, rounds: int, moments: int, calls: int) -> tuple[Row, dict[str, int]]:
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as place, Nursery() as nursery:
+        book, verdicts = session(Path(place), nursery, seed, rounds, moments=moments, calls=calls)
+    wrong = [f"{one.stream}: lost {one.lost}, twice {one.twice}, torn {one.torn}" for one in verdicts if not one.good]
+    wrong += [f"never killed at {step}" for step in wanted() if step not in book.kills]
+    row = Row("kill -9 of a running agent", sum(book.kills.values()), time.monotonic() - begun, wrong + book.faults)
+    return row, book.kills
+
+
+def _power(seed: int, cuts: int) -> tuple[list[Row], Counter[str]]:
+    rows, at = [], Counter[str]()
+    for kind in POWERED:
+        if reason := why_no_power(kind):
+            rows.append(Row(f"power cuts on {kind}: {reason}", 0, 0.0))
+            continue
+        begun = time.monotonic()
+        found = power(kind, seed, cuts)
+        at.update(found["kills"])
+        what = f"power cuts on {kind} that count, of {found['cuts']}"
+        rows.append(Row(what, found["counted"], time.monotonic() - begun, found["findings"]))
+    return rows, at
+
+
+def table(seed: int, *, long: bool) -> tuple[str, bool]:
+    """Markdown, and whether nothing was wrong."""
+    model, tally = _model(seed, 5000 if long else 300)
+    killed, at = _kills(seed, 12 if long else 1, 60 if long else 6, 6 if long else 1)
+    cuts, cut_at = _power(seed, 200 if long else 16)
+    rows = [model, Row("  killed at an event in them", sum(tally.kills.values()), 0.0)]
+    rows += [Row("  with failing calls in them", sum(tally.faults.values()), 0.0), killed, *cuts]
+    lines = [f"seed {seed}", "", "| what | count | seconds | wrong |", "|---|---|---|---|"]
+    lines += [f"| {row.what} | {row.count} | {row.seconds:.0f} | {len(row.wrong)} |" for row in rows]
+    events = Counter[str]()
+    for (_, event), count in tally.kills.items():
+        events[event] += count
+    lines += ["", "| place | in the model | kill -9 | power cut |", "|---|---|---|---|"]
+    for name in [*wanted(), *sorted((events.keys() | at.keys() | cut_at.keys()) - set(wanted()))]:
+        lines.append(f"| {name} | {events[name]} | {at.get(name, 0)} | {cut_at[name] if name in places() else '-'} |")
+    lines += ["", f"Not reachable yet: {', '.join(NOT_YET)}."]
+    lines += [f"- {row.what}: {text}" for row in rows for text in row.wrong]
+    return "\n".join(lines), not any(row.wrong for row in rows)
+
+
+def main() -> int:
+    """Print; 1 when anything is wrong."""
+    parser = argparse.ArgumentParser(prog="tests.crash", description=__doc__)
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sabotage", default="")
+    parser.add_argument("command", nargs="*", metavar="power KIND CUTS")
+    options = parser.parse_args()
+    if options.command:
+        _, kind, cuts = options.command
+        found = _power_here(kind, options.seed, int(cuts), options.sabotage)
+        sys.stdout.write(json.dumps(found) + "\n")
+        return 0
+    text, good = table(options.seed, long=options.long)
+    sys.stdout.write(text + "\n")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Shrunk action lists that failed once, each with what was wrong then. None of them may fail again."""
+
+from __future__ import annotations
+
+from tests.model.machine import Action
+
+CASES: dict[str, list[Action]] = {
+    "a file that was emptied unseen and then rested never came due by age": [
+        ("write", 922800), ("crash", 885825), ("reopen", 353792), ("write", 406776),
+    ],
+    "a part whose removal failed blocked its stream": [("write", 913114), ("fault", 375424)],
+    "NULs before a writer's kept offset were counted as loss": [
+        ("half", 94044), ("reopen", 711580), ("step", 753929), ("truncate", 233558), ("half", 220080),
+    ],
+    "NULs before a kept offset were counted again when the file was emptied again": [
+        ("reopen", 540301), ("write", 972611), ("crash", 678897), ("truncate", 632259), ("write", 36220),
+        ("step", 38643), ("reopen", 977300),
+    ],
+    "a file that left while no agent ran was never finished": [
+        ("write", 894629), ("step", 520203), ("rename", 557656), ("reboot", 541685), ("half", 315107), ("step", 97690),
+    ],
+    "a loss was counted again after a kill between its entry and its hint": [
+        ("write", 106992), ("step", 241715), ("rename", 853407), ("write", 315576), ("step", 56778),
+        ("reopen", 168887), ("step", 39773), ("crash", 150052),
+    ],
+    "a record that was only begun was cut when its file was renamed": [
+        ("write", 230179), ("step", 730905), ("half", 928788), ("rename", 268988), ("look", 91163),
+    ],
+    "a stream was forgotten while its renamed file was unsealed": [
+        ("write", 603361), ("look", 768400), ("rename", 843296), ("fault", 255921), ("retain", 780184),
+        ("crash", 735694),
+    ],
+    "a renamed file that held NULs was left before their grace ended": [
+        ("reopen", 184061), ("half", 762542), ("truncate", 648322), ("write", 398093), ("step", 854947),
+        ("rename", 299353),
+    ],
+    "a gap within a life made its sealed bytes unknown after a restart": [
+        ("reopen", 639155), ("write", 656354), ("half", 896452), ("step", 860001), ("truncate", 684545),
+        ("reboot", 851528), ("write", 751449), ("link", 318785), ("release", 581848),
+    ],
+    "a renamed file that was emptied ended the step": [
+        ("write", 294881), ("step", 832002), ("truncate", 381561), ("rename", 52220), ("reopen", 929544),
+        ("seal", 651994),
+    ],
+    "a hard link to a file that retention had to sync ended the step": [
+        ("write", 560573), ("step", 487606), ("crash", 179548), ("link", 334751), ("crash", 412287), ("jump", 567925),
+        ("step", 234158),
+    ],
+    "a hard link to the file that took a renamed one's place ended the step": [
+        ("write", 320376), ("step", 702040), ("rename", 653466), ("reopen", 805138), ("look", 994267),
+        ("link", 997263), ("seal", 328103),
+    ],
+    "an empty part of a file that was renamed away stood in the way": [
+        ("write", 921029), ("look", 351893), ("rename", 205268), ("crash", 74538),
+    ],
+    "a sparse file that was not due by size was never due by age": [
+        ("reopen", 265606), ("write", 156117), ("write", 333785), ("truncate", 63947), ("write", 826582),
+        ("step", 175036),
+    ],
+    "a life that had ended was taken up again after a restart, and sealed twice": [
+        ("write", 968057), ("crash", 243078), ("step", 794779), ("rename", 875936), ("write", 122169),
+        ("look", 439379), ("crash", 144929), ("write", 690956), ("let_go", 345067), ("step", 348873),
+        ("close", 161252),
+    ],
+    "a file that was emptied, refilled and renamed between two looks was left": [
+        ("half", 893809), ("step", 241097), ("write", 136211), ("seal", 514425), ("reopen", 764522),
+        ("write", 925986), ("rename", 567325), ("crash", 604784),
+    ],
+    "a name that was neither durable nor could be taken back was sealed again": [
+        ("write", 824231), ("look", 15744), ("crash", 638966), ("write", 671960), ("fault", 749686),
+    ],
+}  # fmt: skip
