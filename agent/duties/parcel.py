@@ -14,6 +14,10 @@ from agent.kit.errors import printable
 from agent.otlp.envelope import Bad, Signal, check, halve, split
 from agent.sinks.base import ErrorClass
 from agent.streams.batch import Batch
+from agent.streams.reader import HEAD
+
+KEPT = 16 << 20
+"""Bytes up to which a record that is too long is kept whole in the dead letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,9 @@ def pack(
     for one in records:
         if one.cut or len(one.line) > max_record:
             reason = f"the record has {one.end - one.start} bytes, max_record allows {max_record}"
-            parcel.refused.append(Refused(one.start, one.end, one.line, "", ErrorClass.TOO_LARGE, reason, one.cut))
+            whole = not one.cut and len(one.line) <= KEPT
+            line = one.line if whole else one.line[:HEAD]
+            parcel.refused.append(Refused(one.start, one.end, line, "", ErrorClass.TOO_LARGE, reason, not whole))
         elif not otlp:
             sorted_lines.setdefault("", _Pile()).add(one, one.line, 1)
         else:

@@ -245,7 +245,7 @@ class Engine:
                 recognise(self.tools, stream, live)
                 first = live.first_byte(stream.incarnation.sealed) if stream.incarnation else None
                 if first is not None:
-                    accept(stream, live, first)
+                    stream.accepted = accept(stream, live, first)
         except (FileNotFoundError, BlockingIOError):
             return
         except (OSError, AgentError) as error:

@@ -1,0 +1,589 @@
+"""Delivery from files: each case that is about files, cursors or OTLP, with a server that does what it is told."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.config.forward import Breaking
+from agent.kit import disk
+from agent.kit.disk import Directory
+from agent.sinks.base import ErrorClass
+from tests.support.hostile import Hostile, Say, serving
+from tests.support.yard import (
+    LEAF,
+    Duration,
+    Size,
+    Yard,
+    bodies,
+    forward,
+    letters,
+    log,
+    numbers,
+    once,
+    settled,
+    small,
+    span,
+    spans,
+)
+
+
+@pytest.fixture
+def server() -> Iterator[Hostile]:
+    """A server that takes everything until it is told otherwise."""
+    with serving() as hostile:
+        yield hostile
+
+
+def ship(path: Path, server: Hostile, records: int, **keys: object) -> None:
+    """One life of the agent, in which so many records are settled."""
+    with Yard(path, forward(server, **keys)) as yard:
+        yard.run(settled(yard, records))
+
+
+# -- what is sent
+
+
+def test_what_was_written_arrives_once_and_in_order(tmp_path: Path, server: Hostile) -> None:
+    """Live, sealed and live again: one run of records, in the order in which they were written."""
+    with Yard(tmp_path, forward(server, batch=small(7, in_flight=1))) as yard:
+        yard.write(spans(0, 50))
+        yard.look()
+        yard.seal()
+        yard.write(spans(50, 80))
+        yard.run(settled(yard, 80))
+
+    assert list(range(80)) == [number for body in bodies(server) for number in numbers([body])]
+
+
+def test_case_1_numbers_arrive_exact(tmp_path: Path, server: Hostile) -> None:
+    """Case 1: 64-bit numbers become exact strings on the wire, ids and unknown keys stay, the kind is an integer."""
+    line = (
+        b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5B8EFFF798038103D269B633813FC60C","kind":2,'
+        b'"startTimeUnixNano":1581452772000000321,"futureField":1,"links":[{"traceId":""}],'
+        b'"attributes":[{"key":"a","value":{"intValue":9007199254740993}}]}]}]}]}\n'
+    )
+    (tmp_path / LEAF).write_bytes(line)
+    ship(tmp_path, server, 1)
+
+    (sent,) = json.loads(bodies(server)[0])["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    assert "1581452772000000321" == sent["startTimeUnixNano"]
+    assert {"intValue": "9007199254740993"} == sent["attributes"][0]["value"]
+    assert ("5B8EFFF798038103D269B633813FC60C", 1, 2) == (sent["traceId"], sent["futureField"], sent["kind"])
+
+
+def test_case_2_what_is_no_otlp_is_a_dead_letter(tmp_path: Path, server: Hostile) -> None:
+    """Case 2: it is never sent, the letter has place and reason, the cursor passes it, the books say one each."""
+    bad = b'{"one":"two"}\n', b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":"SPAN_KIND_SERVER"}]}]}]}\n'
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(span(1) + bad[0] + bad[1] + span(2))
+        yard.run(settled(yard, 4))
+        assert (2, 2) == (yard.status().delivered, yard.status().dead_lettered)
+        assert 0 == yard.status().backlog_bytes
+
+    assert {1: 1, 2: 1} == numbers(bodies(server))
+    found = letters(tmp_path)
+    assert [line.decode() for line in bad] == [one["record"] for one in found]
+    assert [len(span(1)), len(span(1) + bad[0])] == [one["start"] for one in found]
+    assert [ErrorClass.NOT_OTLP] * 2 == [one["kind"] for one in found]
+    assert found[1]["reason"].startswith("enum: resourceSpans[0]")
+
+
+def test_case_3_a_mixed_file_is_routed_by_signal(tmp_path: Path, server: Hostile) -> None:
+    """Case 3: traces and logs go to their paths; a line of both holds the cursor until both halves are taken."""
+    both = span(3)[:-2] + b"," + log(4)[1:]
+    server.will(Say(), Say(503), Say())
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(span(1) + log(2) + both)
+        yard.run(settled(yard, 3))
+
+    assert {1: 2, 3: 2} == numbers(bodies(server)) or {1: 1, 3: 1} == numbers(bodies(server))
+    logs = b"".join(set(bodies(server, "/v1/logs")))
+    assert b'"n2"' in logs
+    assert b'"n4"' in logs
+
+
+def test_case_4_empty_envelopes_are_not_sent(tmp_path: Path, server: Hostile) -> None:
+    """Case 4: no POST, the cursor advances, the empty ones are counted."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(b'{"resourceSpans":[]}\n\n{}\n')
+        yard.run(settled(yard, 3))
+
+        assert 3 == yard.status().empty
+        assert 0 == yard.status().backlog_bytes
+    assert [] == server.heard
+
+
+def test_case_5_a_half_line_waits_for_its_other_half(tmp_path: Path, server: Hostile) -> None:
+    """Case 5: three lines and a half, a restart, the rest: exactly four whole records."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 3) + span(3)[:20])
+        yard.run(settled(yard, 3))
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(span(3)[20:])
+        yard.run(settled(yard, 1))
+
+    assert once(0, 4) == numbers(bodies(server))
+    assert [] == letters(tmp_path)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_case_6_long_records(tmp_path: Path, server: Hostile, sealed: bool) -> None:
+    """Case 6: 100 KiB, 1 MiB and 4 MiB are delivered; one over the limit is a dead letter, the next one goes on."""
+    sizes = (100 << 10) + 1, (1 << 20) + 1, 4 << 20
+    limit = 5 << 20
+    with Yard(tmp_path, forward(server, max_record=Size(limit))) as yard:
+        for number, size in enumerate(sizes):
+            yard.write(span(number, size))
+        yard.write(span(3, limit) + span(4))
+        yard.look()
+        if sealed:
+            yard.seal()
+        yard.run(settled(yard, 5))
+
+    assert {0: 1, 1: 1, 2: 1, 4: 1} == numbers(bodies(server))
+    (letter,) = letters(tmp_path)
+    assert (ErrorClass.TOO_LARGE, len(span(3, limit))) == (letter["kind"], letter["end"] - letter["start"])
+    assert span(3, limit).decode() == letter["record"]
+
+
+def test_case_6_a_record_over_64_mib_is_cut(tmp_path: Path, server: Hostile) -> None:
+    """Case 6: 64 MiB and a byte, by default: the letter keeps its beginning and says so; the next line is delivered."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(span(0, 64 << 20) + span(1))
+        yard.run(settled(yard, 2))
+
+    (letter,) = letters(tmp_path)
+    assert letter["truncated"]
+    assert 64 << 10 == len(letter["record"])
+    assert {1: 1} == numbers(bodies(server))
+
+
+@pytest.mark.parametrize("width", [0, 70_000])
+def test_case_7_files_that_begin_alike_are_both_delivered(tmp_path: Path, server: Hostile, width: int) -> None:
+    """Case 7: equal in their first 64 KiB, or byte for byte: a stream is not known by its content."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(span(1, width) + span(2), "a.json")
+        yard.write(span(1, width) + span(2), "b.json")
+        yard.run(settled(yard, 4))
+
+    assert {1: 2, 2: 2} == numbers(bodies(server))
+
+
+# -- sealing meanwhile
+
+
+@pytest.mark.parametrize("when", [0, 1, 3])
+def test_case_8_sealing_while_it_is_read_moves_nothing(tmp_path: Path, server: Hostile, when: int) -> None:
+    """Case 8: live becomes .gz before the first read, or between two batches: none lost, none twice."""
+    sealed = []
+
+    with Yard(tmp_path, forward(server, batch=small(5, in_flight=1))) as yard:
+        yard.write(spans(0, 40))
+        done = settled(yard, 40)
+
+        def until() -> bool:
+            if len(server.heard) >= when and not sealed:
+                sealed.append(yard.seal())
+            return done()
+
+        yard.run(until)
+
+    assert sealed
+    assert once(0, 40) == numbers(bodies(server))
+
+
+def test_case_8_sealing_during_an_outage_and_while_stopped(tmp_path: Path, server: Hostile) -> None:
+    """Case 8: the batch that waits is sent as the same bytes, from wherever they lie now."""
+    server.will(Say(503))
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 10))
+        yard.run(lambda: len(server.heard) >= 2)
+        yard.seal()
+    first = bodies(server)[0]
+    server.will(Say())
+    ship(tmp_path, server, 10)
+
+    assert {first} == set(bodies(server))
+
+
+def test_case_9_damage_costs_what_is_damaged(tmp_path: Path, server: Hostile) -> None:
+    """Case 9: a member with a bad CRC is counted and skipped; every whole record around it is delivered once."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 3000, 1000))
+        yard.look()
+        yard.seal()
+    (segment,) = tmp_path.glob("*.gz")
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    segment.write_bytes(data)
+
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.run(lambda: yard.status().backlog_bytes == 0 and yard.status().unsettled == 0)
+        unreadable = yard.status().unreadable_bytes
+
+    arrived = numbers(bodies(server))
+    missing = set(range(3000)) - set(arrived)
+    assert {1} == set(arrived.values())
+    assert unreadable == sum(len(span(number, 1000)) for number in missing)
+    assert 0 < len(missing) < 1200
+    assert {0, 2999} <= set(arrived)
+
+
+def test_case_10_a_truncated_file_is_read_from_its_head(tmp_path: Path, server: Hostile) -> None:
+    """Case 10: what stands there after copytruncate is new, though shorter and in the same inode."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 20))
+        first, second = settled(yard, 20), settled(yard, 25)
+        state = []
+
+        def until() -> bool:
+            if first() and not state:
+                state.append(os.truncate(tmp_path / LEAF, 0))
+                yard.look()
+                yard.write(spans(20, 25))
+            return second()
+
+        yard.run(until)
+
+    assert once(0, 25) == numbers(bodies(server))
+
+
+def test_case_10_a_new_file_in_the_same_place_is_read_from_its_head(tmp_path: Path, server: Hostile) -> None:
+    """Case 10: deleted and made again while the agent was stopped, its inode used again, its time older."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 20))
+        yard.run(settled(yard, 20))
+    (tmp_path / LEAF).unlink()
+    (tmp_path / LEAF).write_bytes(spans(20, 30))
+    os.utime(tmp_path / LEAF, (1, 1))
+    ship(tmp_path, server, 10)
+
+    assert once(0, 30) == numbers(bodies(server))
+
+
+# -- cursors
+
+
+def test_case_12_without_cursor_files_everything_is_sent_again(tmp_path: Path, server: Hostile) -> None:
+    """Case 12: both generations damaged: the earliest position, though `latest` is configured; never further on."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 10))
+        yard.run(settled(yard, 10))
+    for file in (tmp_path / ".telemetry-agent").glob("cursor-*.json"):
+        file.write_bytes(file.read_bytes()[:30])
+    ship(tmp_path, server, 10, start="latest")
+
+    assert dict.fromkeys(range(10), 2) == numbers(bodies(server))
+
+
+def test_a_first_run_may_begin_at_the_end(tmp_path: Path, server: Hostile) -> None:
+    """`latest` leaves out what was there, from a record's border on, but not files that come later."""
+    (tmp_path / LEAF).write_bytes(spans(0, 10) + span(10)[:9])
+    with Yard(tmp_path, forward(server, start="latest")) as yard:
+        done = settled(yard, 2)
+        state = []
+
+        def until() -> bool:
+            if not state and yard.forwards.cursors():
+                yard.write(span(10)[9:])
+                state.append(yard.write(span(11), "later.json"))
+            return done()
+
+        yard.run(until)
+
+    assert once(10, 12) == numbers(bodies(server))
+
+
+def test_case_13_no_space_for_a_cursor_holds_sending_up(
+    tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case 13: nothing goes out whose bounds are not durable; with space again everything does, once."""
+    failures: list[OSError] = []
+    write = disk.write_atomic
+
+    def full(directory: Directory, name: str, content: bytes, mode: int = 0o600) -> None:
+        if name.startswith("cursor-") and len(failures) < 1:
+            failures.append(OSError(28, "No space left on device"))
+            assert not server.heard
+            raise failures[-1]
+        write(directory, name, content, mode)
+
+    monkeypatch.setattr(disk, "write_atomic", full)
+    ship(tmp_path_with(tmp_path, spans(0, 10)), server, 10)
+
+    assert failures
+    assert once(0, 10) == numbers(bodies(server))
+
+
+def tmp_path_with(path: Path, data: bytes) -> Path:
+    """The directory, with this in its live file."""
+    (path / LEAF).write_bytes(data)
+    return path
+
+
+def test_moving_a_cursor_back_sends_again(tmp_path: Path, server: Hostile) -> None:
+    """A reset while it runs: from that position on, each record once more."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 10))
+        first, second = settled(yard, 10), settled(yard, 16)
+        moved = []
+
+        def until() -> bool:
+            if first() and not moved:
+                moved.append(yard.forwards.reset_cursor("out", [LEAF], position=4 * len(span(0))))
+            return second()
+
+        yard.run(until)
+
+    assert {number: 1 if number < 4 else 2 for number in range(10)} == numbers(bodies(server))
+    assert [4 * len(span(0))] == [one.position for one in moved[0]]
+
+
+# -- answers
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 500, 301])
+def test_case_14_a_refusal_is_one_request_and_a_dead_letter(tmp_path: Path, server: Hostile, status: int) -> None:
+    """Case 14: it is never tried again, the cursor goes on, and the breaker stays closed."""
+    server.will(Say(status), Say())
+    with Yard(tmp_path, forward(server, batch=small(1, in_flight=1))) as yard:
+        yard.write(spans(0, 2))
+        yard.run(settled(yard, 2))
+        now = yard.status()
+
+    assert (1, 1, "closed", 0) == (now.delivered, now.dead_lettered, now.breaker, now.retries)
+    assert once(0, 2) == numbers(bodies(server))
+    assert [ErrorClass.of_status(status)] == [one["kind"] for one in letters(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    "answer", [Say(429), Say(502), Say(503), Say(504), Say(end="reset"), Say(end="close"), Say(end="half")]
+)
+def test_case_14_and_20_what_may_pass_is_sent_again_as_the_same_bytes(
+    tmp_path: Path, server: Hostile, answer: Say
+) -> None:
+    """Case 14, 20: also when the server stored the batch and then reset the connection."""
+    server.will(answer, answer, Say())
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 5))
+        yard.run(settled(yard, 5))
+        assert (5, 2) == (yard.status().delivered, yard.status().retries)
+
+    assert 3 == len(server.heard)
+    assert 1 == len({heard.raw for heard in server.heard})
+
+
+def test_attempts_may_be_limited(tmp_path: Path, server: Hostile) -> None:
+    """After the last try the records are dead letters, class and all."""
+    retry = {"initial": Duration(0.01), "maximum": Duration(0.01), "max_attempts": 3}
+    server.will(Say(503))
+    with Yard(tmp_path, forward(server, retry=forward(server).retry.__class__(**retry))) as yard:
+        yard.write(span(1))
+        yard.run(settled(yard, 1))
+
+    assert 3 == len(server.heard)
+    assert [ErrorClass.EXHAUSTED] == [one["kind"] for one in letters(tmp_path)]
+
+
+def test_case_16_a_partial_success_is_counted(tmp_path: Path, server: Hostile) -> None:
+    """Case 16: one request; what was refused is counted, and the cursor goes on."""
+    server.will(Say(body=b'{"partialSuccess":{"rejectedSpans":"3","errorMessage":"x"}}'))
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 10))
+        yard.run(settled(yard, 10))
+        books = yard.forwards.consumers["out"].book.snapshot()
+
+    assert 1 == len(server.heard)
+    assert {("traces", ""): 7, ("traces", "rejected"): 3} == books.exported
+    assert (3, 10) == (books.rejected, books.delivered)
+
+
+class _Fussy(Hostile):
+    """Finds a batch too large while a certain record is in it."""
+
+    def next(self, heard: object) -> Say:
+        """413 for the record number 5."""
+        say = super().next(heard)  # type: ignore[arg-type]  # what the server gives
+        return Say(413) if b'"n5"' in self.heard[-1].body else say
+
+
+def test_case_18_a_batch_too_large_is_halved(tmp_path: Path, server: Hostile) -> None:
+    """Case 18: 8 records, the 5th alone is too big: 7 are delivered, it is a dead letter, and the requests end."""
+    server.__class__ = _Fussy
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 8))
+        yard.run(settled(yard, 8))
+        assert (7, 1) == (yard.status().delivered, yard.status().dead_lettered)
+
+    assert 7 == len(server.heard)
+    assert [span(5).decode()] == [one["record"] for one in letters(tmp_path)]
+
+
+def test_case_19_a_later_batch_does_not_carry_an_earlier_one(tmp_path: Path, server: Hostile) -> None:
+    """Case 19: batch 1 waits, batch 2 is taken: the cursor stays before batch 1, also over a restart."""
+    server.will(Say(429, headers={"Retry-After": "60"}), Say())
+    patient = forward(server).retry.__class__(initial=Duration(30), maximum=Duration(60))
+    with Yard(tmp_path, forward(server, batch=small(5), retry=patient)) as yard:
+        yard.write(spans(0, 10))
+        yard.run(lambda: yard.status().delivered >= 5)
+        (cursor,) = yard.forwards.cursors()
+        assert 0 == cursor.position
+    waiting = bodies(server)[0]
+    ship(tmp_path, server, 5)
+
+    assert waiting == bodies(server)[-1]
+    assert once(0, 10) == numbers({*bodies(server)})
+    assert 3 == len(server.heard)
+
+
+def test_case_21_failover_goes_there_and_back(tmp_path: Path, server: Hostile) -> None:
+    """Case 21: while A fails B takes all; A's probe brings the traffic back; both down costs nothing but time."""
+    with serving() as other:
+        server.will(Say(503))
+        keys = {"endpoints": (server.url, other.url), "batch": small(1, in_flight=1)}
+        breaker = Breaking(failures=2, recovery=Duration(0.2))
+        with Yard(tmp_path, forward(server, breaker=breaker, **keys)) as yard:
+            yard.write(spans(0, 10))
+            first, second = settled(yard, 10), settled(yard, 30)
+            state: list[int] = []
+
+            def until() -> bool:
+                if first() and not state:
+                    state.append(len(other.heard))
+                    server.will(Say())
+                if state and yard.status().delivered < 30:
+                    yard.write(span(10 + yard.status().read)) if yard.status().unsettled == 0 else None
+                return second() and server.heard[-1].body != server.heard[0].body
+
+            yard.run(until)
+            assert yard.status().trips >= 1
+
+    assert 10 == state[0]
+    assert len(server.heard) > 2
+
+
+def test_case_21_a_refusal_neither_fails_over_nor_opens_the_breaker(tmp_path: Path, server: Hostile) -> None:
+    """Case 21: 400 from A is an answer: B is not asked."""
+    server.will(Say(400))
+    with serving() as other:
+        keys = {"endpoints": (server.url, other.url), "batch": small(1)}
+        with Yard(tmp_path, forward(server, breaker=Breaking(failures=1), **keys)) as yard:
+            yard.write(spans(0, 10))
+            yard.run(settled(yard, 10))
+            assert ("closed", 0) == (yard.status().breaker, yard.status().trips)
+        assert [] == other.heard
+
+
+def test_batches_that_wait_for_the_breaker_are_counted(tmp_path: Path, server: Hostile) -> None:
+    """With every circuit open nothing is asked but the probe; then everything is delivered."""
+    server.will(Say(503), Say(503), Say())
+    with Yard(tmp_path, forward(server, breaker=Breaking(failures=2, recovery=Duration(0.1)))) as yard:
+        yard.write(spans(0, 3))
+        yard.run(settled(yard, 3))
+        assert (1, 1) == (yard.status().waited_batches, yard.status().trips)
+
+    assert 3 == len(server.heard)
+
+
+def test_a_defect_of_a_sink_costs_no_record(tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw ends neither the agent nor the consumer: the batch is a dead letter, the next one goes on."""
+    from agent.sinks.otlp import OtlpSink
+
+    real: Callable[..., bytes] = OtlpSink._body
+    calls: list[int] = []
+
+    def broken(sink: OtlpSink, batch: object) -> bytes:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ZeroDivisionError("unforeseen")
+        return real(sink, batch)
+
+    monkeypatch.setattr(OtlpSink, "_body", broken)
+    with Yard(tmp_path, forward(server, batch=small(1, in_flight=1))) as yard:
+        yard.write(spans(0, 2))
+        yard.run(settled(yard, 2))
+
+    assert {1: 1} == numbers(bodies(server))
+    assert ["defect"] == [one["kind"] for one in letters(tmp_path)]
+
+
+# -- consumers beside each other, and retention
+
+
+def test_case_23_a_dead_destination_holds_nobody_else(tmp_path: Path, server: Hostile) -> None:
+    """Case 23: B has everything although A takes nothing; what A wants is not deleted; when A lives, it gets it."""
+    from agent.config import Retention
+
+    server.will(Say(503))
+    rules = Retention(keep=1, max_age=None, max_total=None)
+    with serving() as other:
+        both = forward(server), forward(other, name="second")
+        with Yard(tmp_path, *both, retention=rules) as yard:
+            yard.write(spans(0, 10))
+            yard.look()
+            yard.seal()
+            yard.write(spans(10, 20))
+            yard.look()
+            yard.seal()
+            yard.run(settled(yard, 20, "second"))
+            yard.seal()
+            assert 2 == len(list(tmp_path.glob("*.gz")))
+        server.will(Say())
+        with Yard(tmp_path, *both, retention=rules) as yard:
+            yard.run(settled(yard, 20))
+            yard.look()
+            yard.seal()
+
+            assert 1 == len(list(tmp_path.glob("*.gz")))
+        assert once(0, 20) == numbers(bodies(other))
+    assert set(range(20)) == set(numbers(bodies(server)))
+
+
+def test_case_23_what_policy_gives_up_is_lost_by_name(tmp_path: Path, server: Hostile) -> None:
+    """Case 23: beyond the bounds of drop_oldest retention may delete; that is lost, reason unsent, and audited."""
+    from agent.config import Retention
+    from agent.config.forward import Unsent
+
+    server.will(Say(503))
+    rules = Retention(keep=1, max_age=None, max_total=None)
+    unsent = Unsent(when_full="drop_oldest", max_bytes=Size(10))
+    with Yard(tmp_path, forward(server, unsent=unsent), retention=rules) as yard:
+        for first in (0, 10):
+            yard.write(spans(first, first + 10))
+            yard.look()
+            yard.seal()
+        assert 1 == len(list(tmp_path.glob("*.gz")))
+    server.will(Say())
+    with Yard(tmp_path, forward(server, unsent=unsent), retention=rules) as yard:
+        yard.run(settled(yard, 10))
+        gone = yard.status().unreadable_bytes
+
+    audit = [json.loads(line) for line in (tmp_path / ".telemetry-agent/audit.jsonl").read_bytes().splitlines()]
+    lost = [entry for entry in audit if entry["event"] == "loss" and entry["reason"] == "unsent"]
+    assert [len(spans(0, 10))] == [entry["bytes"] for entry in lost]
+    assert once(10, 20) == numbers(bodies(server))
+    assert gone in (0, len(spans(0, 10)))
+
+
+# -- dead letters sent again
+
+
+def test_letters_are_sent_again_and_go(tmp_path: Path, server: Hostile) -> None:
+    """Replay: what is taken now is deleted, what is still refused stays, with the reason."""
+    server.will(Say(400), Say())
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(span(1) + b'{"one":"two"}\n')
+        yard.run(settled(yard, 2))
+    assert 2 == len(letters(tmp_path))
+    with Yard(tmp_path, forward(server)) as yard:
+        done = yard.forwards.replay_letters("out", [])
+
+    assert (1, 1) == (done.sent, done.kept)
+    assert "not_otlp" in done.message
+    assert ['{"one":"two"}\n'] == [one["record"] for one in letters(tmp_path)]
+    assert {1: 2} == numbers(bodies(server))
