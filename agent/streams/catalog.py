@@ -15,6 +15,7 @@ from agent.kit.disk import Directory
 from agent.kit.errors import CorruptError, RefusedError
 from agent.streams import names, segment
 from agent.streams.incarnation import Incarnation
+from agent.streams.position import Identity
 from agent.streams.segment import Segment
 
 
@@ -71,7 +72,7 @@ class Stream:
     __slots__ = (
         "accepted", "departed", "facts", "failure", "fruitless", "id", "incarnation", "last_stamp", "leaf", "lost",
         "name", "next_reset", "not_before", "pending", "place", "refused", "retention", "rewrites", "rotation",
-        "seals", "segments", "synced",
+        "seals", "segments", "successors", "synced",
     )  # fmt: skip
 
     def __init__(self, name: str, leaf: str, place: Place, stream_id: bytes, rules: tuple[Rotation, Retention]) -> None:
@@ -87,6 +88,8 @@ class Stream:
         self.facts = Facts()
         self.refused: RefusedError | None = None
         self.failure = ""
+        self.successors: list[Identity] = []
+        """The files that were seen at the path while an earlier one is finished, in order."""
         self.departed: str | None = None
         """Where the old file lies while it is finished after the path got another inode."""
         self.accepted = False

@@ -88,9 +88,17 @@ class Departures:
         return now - self._quiet[stream][1]
 
     def _follow(self, stream: Stream) -> None:
-        """Go on with the file that stands at the path now."""
+        """Go on with the file that came next: it stands at the path, or was renamed as well meanwhile."""
         stream.departed = None
         self._quiet.pop(stream, None)
+        while stream.successors:
+            identity = stream.successors.pop(0)
+            name = find_inode(stream.place.home, identity)
+            if name and name != stream.leaf:
+                waiting = stream.successors
+                begin(self._tools, stream, identity, "replaced")
+                stream.departed, stream.successors = name, waiting
+                return
         try:
             with open_live(stream) as live:
                 begin(self._tools, stream, live.identity, "replaced", live.size())

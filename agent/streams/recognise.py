@@ -82,6 +82,7 @@ def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int 
     stream.accepted = False
     stream.refused = None
     stream.departed = None
+    stream.successors = []
     stream.synced = 0
     stream.facts.nul_since = None
     if life is None:

@@ -16,7 +16,7 @@ from agent.kit.schedule import next_run
 from agent.streams import names
 from agent.streams.catalog import Catalog, Facts, Place, Stream
 from agent.streams.incarnation import Incarnation
-from agent.streams.live import refusal
+from agent.streams.live import Live, refusal
 from agent.streams.position import Identity
 from agent.streams.tools import Tools
 
@@ -131,6 +131,7 @@ class Survey:
                 looked.grew.add(stream.leaf)
         facts.there, facts.size, facts.allocated, facts.looked = True, info.st_size, info.st_blocks * 512, now
         if suspect:
+            _note_successor(stream, info.st_ino)
             looked.suspects.append(stream)
             return
         if life is not None:
@@ -179,6 +180,18 @@ def _smooth(facts: Facts, grown: int, now: float, *, appeared: bool) -> None:
     if elapsed > 0 and grown >= 0:
         rate = grown / elapsed
         facts.rate = rate if facts.rate == 0 else facts.rate + _SMOOTH * (rate - facts.rate)
+
+
+def _note_successor(stream: Stream, inode: int) -> None:
+    """Another file stands at the path: should its writer rename it too before its turn, it is found by this."""
+    life = stream.incarnation
+    if life is None or inode in (life.identity.inode, *(one.inode for one in stream.successors)):
+        return
+    try:
+        with Live.open(stream.place.home, stream.leaf) as live:
+            stream.successors.append(live.identity)
+    except (OSError, RefusedError):
+        return
 
 
 def _not_regular(info: os.stat_result) -> str | None:
