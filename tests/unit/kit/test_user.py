@@ -27,7 +27,8 @@ def test_root_is_given_up_for_good_and_directories_belong_to_the_user(tmp_path: 
     """After the drop nothing brings root back, and what was missing was made with its mode for that user."""
     tmp_path.chmod(0o755)
     code = (
-        "import os,sys; from agent.kit import user; user.drop('12345:12346', {sys.argv[1]: 0o755, sys.argv[2]: 0o700})\n"
+        "import os,sys; from agent.kit import user\n"
+        "user.drop('12345:12346', {sys.argv[1]: 0o755, sys.argv[2]: 0o700})\n"
         "print(os.getresuid(), os.getresgid(), os.getgroups())\n"
         "try: os.setuid(0)\nexcept PermissionError: print('gone')"
     )

@@ -111,7 +111,7 @@ def test_the_judge(bench: Bench, change: object, facts: dict[str, object], verdi
         assert verdict == judge(known, live, sealed_bytes)
 
 
-def test_another_birth_time_is_another_file(bench: Bench) -> None:
+def test_another_birth_time_is_another_file() -> None:
     """C5: inode numbers are reused at once; where birth times are known they decide."""
     a, b = Identity(7, 1), Identity(7, 2)
 
