@@ -46,6 +46,11 @@ def problems(config: Config) -> Iterator[Problem]:
     yield from _at_least(_SHORTEST, "system.interval", config.system.interval)
     yield from _at_least(_SHORTEST, "system.timeout", config.system.timeout)
     yield from _health(config.health)
+    for number, forward in enumerate(config.forward):
+        yield from _forward(forward, f"forward[{number}]")
+        if forward.name in {one.name for one in config.forward[:number]}:
+            yield Problem(f"forward[{number}].name", f"is {forward.name!r}, as that of an entry before it")
+        yield from feedback(config, forward, f"forward[{number}]")
 
 
 def _files(files: Files) -> Iterator[Problem]:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.config.forward import Breaking
+from agent.config import Retention
+from agent.config.forward import Breaking, Retrying, Unsent
+from agent.control import CursorStatus
 from agent.kit import disk
 from agent.kit.disk import Directory
 from agent.sinks.base import ErrorClass
@@ -180,7 +182,7 @@ def test_case_7_files_that_begin_alike_are_both_delivered(tmp_path: Path, server
 @pytest.mark.parametrize("when", [0, 1, 3])
 def test_case_8_sealing_while_it_is_read_moves_nothing(tmp_path: Path, server: Hostile, when: int) -> None:
     """Case 8: live becomes .gz before the first read, or between two batches: none lost, none twice."""
-    sealed = []
+    sealed: list[int] = []
 
     with Yard(tmp_path, forward(server, batch=small(5, in_flight=1))) as yard:
         yard.write(spans(0, 40))
@@ -188,7 +190,8 @@ def test_case_8_sealing_while_it_is_read_moves_nothing(tmp_path: Path, server: H
 
         def until() -> bool:
             if len(server.heard) >= when and not sealed:
-                sealed.append(yard.seal())
+                sealed.append(len(server.heard))
+                yard.seal()
             return done()
 
         yard.run(until)
@@ -239,11 +242,12 @@ def test_case_10_a_truncated_file_is_read_from_its_head(tmp_path: Path, server: 
     with Yard(tmp_path, forward(server)) as yard:
         yard.write(spans(0, 20))
         first, second = settled(yard, 20), settled(yard, 25)
-        state = []
+        state: list[int] = []
 
         def until() -> bool:
             if first() and not state:
-                state.append(os.truncate(tmp_path / LEAF, 0))
+                state.append(1)
+                os.truncate(tmp_path / LEAF, 0)
                 yard.look()
                 yard.write(spans(20, 25))
             return second()
@@ -286,12 +290,13 @@ def test_a_first_run_may_begin_at_the_end(tmp_path: Path, server: Hostile) -> No
     (tmp_path / LEAF).write_bytes(spans(0, 10) + span(10)[:9])
     with Yard(tmp_path, forward(server, start="latest")) as yard:
         done = settled(yard, 2)
-        state = []
+        state: list[int] = []
 
         def until() -> bool:
             if not state and yard.forwards.cursors():
                 yard.write(span(10)[9:])
-                state.append(yard.write(span(11), "later.json"))
+                yard.write(span(11), "later.json")
+                state.append(1)
             return done()
 
         yard.run(until)
@@ -331,7 +336,7 @@ def test_moving_a_cursor_back_sends_again(tmp_path: Path, server: Hostile) -> No
     with Yard(tmp_path, forward(server)) as yard:
         yard.write(spans(0, 10))
         first, second = settled(yard, 10), settled(yard, 16)
-        moved = []
+        moved: list[list[CursorStatus]] = []
 
         def until() -> bool:
             if first() and not moved:
@@ -380,9 +385,9 @@ def test_case_14_and_20_what_may_pass_is_sent_again_as_the_same_bytes(
 
 def test_attempts_may_be_limited(tmp_path: Path, server: Hostile) -> None:
     """After the last try the records are dead letters, class and all."""
-    retry = {"initial": Duration(0.01), "maximum": Duration(0.01), "max_attempts": 3}
+    retry = Retrying(initial=Duration(0.01), maximum=Duration(0.01), max_attempts=3)
     server.will(Say(503))
-    with Yard(tmp_path, forward(server, retry=forward(server).retry.__class__(**retry))) as yard:
+    with Yard(tmp_path, forward(server, retry=retry)) as yard:
         yard.write(span(1))
         yard.run(settled(yard, 1))
 
@@ -427,7 +432,7 @@ def test_case_18_a_batch_too_large_is_halved(tmp_path: Path, server: Hostile) ->
 def test_case_19_a_later_batch_does_not_carry_an_earlier_one(tmp_path: Path, server: Hostile) -> None:
     """Case 19: batch 1 waits, batch 2 is taken: the cursor stays before batch 1, also over a restart."""
     server.will(Say(429, headers={"Retry-After": "60"}), Say())
-    patient = forward(server).retry.__class__(initial=Duration(30), maximum=Duration(60))
+    patient = Retrying(initial=Duration(30), maximum=Duration(60))
     with Yard(tmp_path, forward(server, batch=small(5), retry=patient)) as yard:
         yard.write(spans(0, 10))
         yard.run(lambda: yard.status().delivered >= 5)
@@ -456,8 +461,8 @@ def test_case_21_failover_goes_there_and_back(tmp_path: Path, server: Hostile) -
                 if first() and not state:
                     state.append(len(other.heard))
                     server.will(Say())
-                if state and yard.status().delivered < 30:
-                    yard.write(span(10 + yard.status().read)) if yard.status().unsettled == 0 else None
+                if state and yard.status().delivered < 30 and not yard.status().unsettled:
+                    yard.write(span(yard.status().read))
                 return second() and server.heard[-1].body != server.heard[0].body
 
             yard.run(until)
@@ -517,8 +522,6 @@ def test_a_defect_of_a_sink_costs_no_record(tmp_path: Path, server: Hostile, mon
 
 def test_case_23_a_dead_destination_holds_nobody_else(tmp_path: Path, server: Hostile) -> None:
     """Case 23: B has everything although A takes nothing; what A wants is not deleted; when A lives, it gets it."""
-    from agent.config import Retention
-
     server.will(Say(503))
     rules = Retention(keep=1, max_age=None, max_total=None)
     with serving() as other:
@@ -546,9 +549,6 @@ def test_case_23_a_dead_destination_holds_nobody_else(tmp_path: Path, server: Ho
 
 def test_case_23_what_policy_gives_up_is_lost_by_name(tmp_path: Path, server: Hostile) -> None:
     """Case 23: beyond the bounds of drop_oldest retention may delete; that is lost, reason unsent, and audited."""
-    from agent.config import Retention
-    from agent.config.forward import Unsent
-
     server.will(Say(503))
     rules = Retention(keep=1, max_age=None, max_total=None)
     unsent = Unsent(when_full="drop_oldest", max_bytes=Size(10))

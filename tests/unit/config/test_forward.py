@@ -1,0 +1,127 @@
+"""`[[forward]]`: values, standard variables, and loops that are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.config import needs_restart
+from agent.config.forward import Retrying
+from agent.kit.errors import ConfigError
+from tests.unit.config.conftest import Load
+
+ONE = '[[forward]]\nname = "a"\n'
+
+
+def test_defaults_are_those_of_the_protocol(load_text: Load) -> None:
+    """A forward needs a name only: OTLP to the usual port, JSON, gzip, ten seconds, for ever."""
+    (one,) = load_text(ONE).config.forward
+
+    assert ("otlp", ("http://127.0.0.1:4318",), "json", "gzip", 10.0) == (
+        one.kind, one.endpoints, one.encoding, one.compression, float(one.timeout)
+    )  # fmt: skip
+    assert (0, 0.25, 5, 60.0) == (one.retry.max_attempts, one.retry.spread, one.breaker.failures, one.breaker.recovery)
+    assert one.selects("deep/traces.json")
+    assert not one.selects("app.log")
+
+
+@pytest.mark.parametrize(("jitter", "spread"), [("25%", 0.25), ("0%", 0.0), ("100%", 1.0), ("full", "full")])
+def test_jitter_is_a_share_or_full(jitter: str, spread: object) -> None:
+    """As the backoff wants it."""
+    assert spread == Retrying(jitter=jitter).spread
+
+
+def test_standard_variables_fill_what_is_open(load_text: Load) -> None:
+    """Units, encodings and per-signal forms of the OpenTelemetry specification; what is written goes before them."""
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1/base",
+        "OTEL_EXPORTER_OTLP_HEADERS": "a=b%20c, d=e",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1500",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": "/ca.pem",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://logs:1/x",
+        "OTEL_EXPORTER_OTLP_LOGS_TIMEOUT": "200",
+        "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "",
+        "OTEL_SERVICE_NAME": "shop",
+        "OTEL_SERVICE_VERSION": "7",
+        "CIRCUIT_BREAKER_FAILURE_THRESHOLD": "9",
+        "CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "2.5",
+    }
+    text = ONE + '[[forward]]\nname = "b"\nencoding = "json"\n[[forward]]\nname = "c"\nkind = "console"\n'
+    loaded = load_text(text, environ=environ)
+    a, b, c = loaded.config.forward
+
+    assert (("http://c:1/base",), {"a": "b c", "d": "e"}, 1.5, "none") == (
+        a.endpoints, a.headers, float(a.timeout), a.compression
+    )  # fmt: skip
+    assert ("/ca.pem", 9, 2.5) == (a.tls.ca_file, a.breaker.failures, float(a.breaker.recovery))
+    assert ("http://logs:1/x", 0.2, "") == (a.logs.endpoint, float(a.logs.timeout), a.metrics.encoding)
+    assert ["protobuf", "json", "json"] == [a.encoding, b.encoding, c.encoding]
+    assert ("http://127.0.0.1:4318",) == c.endpoints
+    assert ("shop", "7") == (loaded.config.agent.service_name, loaded.config.agent.service_version)
+    assert "environment OTEL_EXPORTER_OTLP_TIMEOUT" == loaded.origins["forward[0].timeout"]
+
+
+def test_no_forward_is_made_of_variables_alone(load_text: Load) -> None:
+    """They are often set for somebody else in the container; shipping has to be asked for."""
+    assert () == load_text("", environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1"}).config.forward
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "s3cret"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret"),
+        ("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "many"),
+    ],
+)
+def test_a_variable_of_no_use_is_an_error_that_names_it(load_text: Load, name: str, value: str) -> None:
+    """Not silently the default; a header's value is not told."""
+    with pytest.raises(ConfigError, match=name) as caught:
+        load_text(ONE, environ={name: value})
+    assert "HEADERS" not in name or "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('[[forward]]\nname = "a b"\n', "forward[0].name"),
+        (ONE + ONE, "as that of an entry before it"),
+        (ONE + "match = []\n", "forward[0].match"),
+        (ONE + "endpoints = []\n", "forward[0].endpoints"),
+        (ONE + 'kind = "file"\n', "forward[0].directory"),
+        (ONE + '[forward.retry]\njitter = "some"\n', "forward[0].retry.jitter"),
+        (ONE + '[forward.retry]\nmaximum = "10ms"\n', "forward[0].retry.maximum"),
+        (ONE + '[forward.batch]\nmax_bytes = "0"\n', "forward[0].batch.max_bytes"),
+        (ONE + '[forward.rotation]\nmax_size = "0"\n', "forward[0].rotation.max_size"),
+        (ONE + "[forward.breaker]\nfailures = 0\n", "forward[0].breaker.failures"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(load_text: Load, text: str, what: str) -> None:
+    """With the key."""
+    with pytest.raises(ConfigError) as caught:
+        load_text(text)
+    assert what in str(caught.value)
+
+
+def test_a_destination_that_feeds_back_is_refused(load_text: Load, home: Path) -> None:
+    """Into the watched directory, around it, by a link, or to the agent's own address."""
+    (home / "watched").mkdir()
+    (home / "link").symlink_to(home / "watched")
+    head = f'[files]\ndirectory = "{home}/watched"\n'
+    for target in ("watched", "watched/below", "link", "."):
+        with pytest.raises(ConfigError, match="feedback loop"):
+            load_text(f'{head}{ONE}kind = "file"\ndirectory = "{home}/{target}"\n')
+    for endpoint in ("http://127.0.0.1:9464", "http://localhost:9464/v1"):
+        with pytest.raises(ConfigError, match="feedback loop"):
+            load_text(f'{ONE}endpoints = ["{endpoint}"]\n')
+    load_text(f'{head}{ONE}kind = "file"\ndirectory = "{home}/watched2"\n')
+
+
+def test_forwards_take_effect_at_a_start() -> None:
+    """A reload says so."""
+    assert needs_restart("forward[0].match")
+    assert not needs_restart("rotation.max_size")
