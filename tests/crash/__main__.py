@@ -1,5 +1,4 @@
-"""The proofs in one table: `python -m tests.crash [--long] [--seed N]` prints sequences, kills,
-power cuts, faults and losses.
+"""The proofs in one table, as markdown: `python -m tests.crash [--long] [--seed N]`.
 
 `python -m tests.crash power KIND CUTS` is one series of cuts as JSON, in a mount namespace of its own, so that nobody
 else's namespace keeps the dead file system alive.

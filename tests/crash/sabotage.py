@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from agent.kit import disk
 from agent.kit.disk import Directory
@@ -11,7 +12,7 @@ from agent.streams.seal import Draft, Sealer
 from agent.streams.segment import Segment
 
 
-def _nothing(*_: object) -> None:
+def _nothing(*_: Any) -> Any:
     """Stands for what is left undone."""
 
 
