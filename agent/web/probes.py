@@ -90,7 +90,7 @@ class Probes:
             components=[_part(part, checks if verbose else []) for part in components],
             collector_endpoint=next((one.destination for one in status.forwards if one.kind == "otlp"), ""),
             service_name=status.service_name,
-            resilience_metrics=_resilience(status.forwards),
+            resilience_metrics=resilience(status.forwards),
             checks=checks if verbose else [],
             sources=self._facts.sources() if verbose else {},
         )
@@ -170,7 +170,7 @@ def _streams(status: Status) -> list[str]:
     return [*named, f"{more} more streams are refused or failing; status lists them"] if more else named
 
 
-def _resilience(forwards: list[ForwardStatus]) -> Resilience | None:
+def resilience(forwards: list[ForwardStatus]) -> Resilience | None:
     """All forwards together."""
     if not forwards:
         return None
