@@ -148,6 +148,7 @@ class Keeper:
         """One pass over what is due; the monotonic time of the next."""
         self._breathe()
         asked = self.requests.serve()
+        self.engine.check_root()
         candidates = self._look(now)
         candidates.update(self._look_again(now))
         if self.engine.changed and self.engine.swept and not self.views.ready:

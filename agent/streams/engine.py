@@ -69,6 +69,8 @@ class Engine:
         self._load_ages: dict[tuple[str, str], tuple[float, float]] = {}
         self._opened: list[Directory] = []
         self._releasing: dict[Stream, None] = {}
+        self._stuck: set[Stream] = set()
+        """Streams whose last release failed: they wait for the next step, but ask for none."""
         self.resting: dict[Stream, None] = {}
         """Streams that may be set back to size 0, in the order in which they came to rest."""
         self.reading = False
@@ -186,6 +188,24 @@ class Engine:
                     self._releasing[stream] = None
 
     # -- look
+
+    def check_root(self) -> None:
+        """Raises AgentError while the watched directory is gone, or another one stands at its path.
+
+        What is open of it is nobody's any more: to go on would be to call every file deleted.
+        """
+        path = self.config.files.directory
+        ours = os.fstat(self.catalog.places[""].home.fd)
+        try:
+            there = os.stat(path)
+        except FileNotFoundError:
+            raise AgentError(
+                "the watched directory is gone", path=path, hint="put it back, or restart the agent to make a new one"
+            ) from None
+        if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+            raise AgentError(
+                "another directory stands where the watched one was", path=path, hint="restart the agent to watch it"
+            )
 
     def look(self, relative: str, leaves: Iterable[str] | None) -> Looked:
         """Look at files of a managed directory, or at all of it, and recognise what is no longer what it was."""
@@ -354,13 +374,13 @@ class Engine:
             stream.not_before = now + min(AGAIN_LAST, AGAIN_FIRST * 2.0 ** min(stream.fruitless, 16))
             stream.fruitless += 1
             self.resting[stream] = None
-        if outcome.error is None:
-            self._over(stream)
-        else:
+        if outcome.error is not None:
             self._failed(stream, outcome.error)
             if isinstance(outcome.error, FileExistsError):
                 self._unblock(stream)
             return
+        if stream not in self._stuck:
+            self._over(stream)
         if stream.rotation.schedule:
             facts.scheduled = next_run(stream.rotation.schedule, self._clock.now())
         if outcome.segment is not None:
@@ -370,6 +390,8 @@ class Engine:
                 facts.grew = now
             try:
                 self.departures.finish(stream)
+            except StoppingError:
+                raise
             except (OSError, AgentError) as error:
                 self._failed(stream, error)
 
@@ -393,6 +415,8 @@ class Engine:
         most = 0
         for stream in list(self._releasing):
             self._breathe()
+            if stream.refused:
+                continue
             try:
                 most = max(most, self.releaser.release(stream, self._budget(stream) if paced else sys.maxsize))
             except BlockingIOError:
@@ -403,10 +427,16 @@ class Engine:
                 raise
             except (OSError, AgentError) as error:
                 self._failed(stream, error)
-            if not stream.pending or stream.refused:
+                self._stuck.add(stream)
+            else:
+                if stream in self._stuck:
+                    self._stuck.discard(stream)
+                    self._over(stream)
+            if not stream.pending:
                 del self._releasing[stream]
+                self._stuck.discard(stream)
                 self.resting[stream] = None
-        return most, bool(self._releasing)
+        return most, any(not one.refused and one not in self._stuck for one in self._releasing)
 
     def _budget(self, stream: Stream) -> int:
         backlog = sum(one.source.length for one in stream.pending)
@@ -511,6 +541,8 @@ class Engine:
             try:
                 freed += self.retainer.carry_out(stream, item)
                 self._load_ages.pop((stream.name, item.segment.name), None)
+            except StoppingError:
+                raise
             except (OSError, AgentError) as error:
                 self._failed(stream, error)
                 if isinstance(error, FileExistsError):
