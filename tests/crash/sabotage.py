@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from agent.kit import disk
 from agent.kit.disk import Directory
@@ -12,7 +11,7 @@ from agent.streams.seal import Draft, Sealer
 from agent.streams.segment import Segment
 
 
-def _nothing(*_: Any) -> Any:
+def _nothing(*_: object) -> None:
     """Stands for what is left undone."""
 
 
@@ -24,7 +23,7 @@ def _punch() -> None:
 
 def _forget() -> None:
     """Know nothing after a start of what is sealed."""
-    Recovery.restore = _nothing  # type: ignore[method-assign]  # that is the sabotage
+    Recovery.restore = _nothing  # type: ignore[method-assign, assignment]  # that is the sabotage
 
 
 def _drop() -> None:
@@ -41,8 +40,8 @@ def _drop() -> None:
 
 def _early() -> None:
     """Call durable what was never synced."""
-    disk.sync_file = _nothing
-    Directory.sync = _nothing  # type: ignore[method-assign]  # that is the sabotage
+    disk.sync_file = _nothing  # type: ignore[assignment]  # that is the sabotage
+    Directory.sync = _nothing  # type: ignore[method-assign, assignment]  # that is the sabotage
 
 
 HOW: dict[str, Callable[[], None]] = {"punch": _punch, "forget": _forget, "drop": _drop, "early": _early}

@@ -307,10 +307,15 @@ class Machine:
     # -- the end
 
     def settle(self) -> None:
-        """The writer goes home; the agent is left alone for some minutes."""
+        """The writer goes home; the agent is left alone for some minutes, and stopped."""
         self.writer.close()
         self.writer.unlink()
         self.gate.arm()
+        self.rest()
+        self._close()
+
+    def rest(self) -> None:
+        """Some minutes without a new action."""
         self._rules = (1, 0)
         if self.keeper:
             self.keeper.engine.configure(self._config())
@@ -320,7 +325,6 @@ class Machine:
         for _ in range(14):
             self.keeper.step(self.clock.monotonic())
             self.clock.sleep(31.0)
-        self._close()
 
     def findings(self) -> list[str]:
         """What is wrong, by the judge and by what was there before; the agent is stopped."""

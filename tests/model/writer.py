@@ -99,8 +99,8 @@ class Writer:
             self.emptied.append(self.written)
 
     def delete(self, *, hold: bool) -> None:
-        """Unlink the file; its writer keeps it open or not."""
-        if not self.path.exists() or self.away or self.unlinked:
+        """Unlink the file; its writer keeps it open or not. With a second name it would only be renamed."""
+        if not self.path.exists() or self.away or self.unlinked or self.links:
             return
         self.path.unlink()
         if hold and self.fd >= 0:

@@ -1,0 +1,81 @@
+"""Real file systems that are full, or whose files may not be touched, and directories that go away."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agent.kit.errors import AgentError
+from tests.faults.test_calls import told
+from tests.model.machine import Machine
+from tests.torture.mounts import mounted
+
+SIZES = {"tmpfs": 2 << 20, "ext4": 8 << 20}
+
+
+def fill(path: Path) -> None:
+    """Take every byte that is left."""
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 9, 1):
+            try:
+                while file.write(bytes(size)):
+                    pass
+            except OSError:
+                continue
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("kind", sorted(SIZES))
+def test_a_full_disk_harms_nothing_and_is_told_once(kind: str, tmp_path: Path) -> None:
+    """With no byte free the records stay live; when there is room again they are sealed without being asked."""
+    with mounted(kind, tmp_path, SIZES[kind]) as mount:
+        machine = Machine(mount)
+        machine.writer.write(100)
+        machine.agent("open", 0)
+        fill(mount / "filler")
+        for _ in range(4):
+            machine.agent("step", 0)
+            machine.clock.sleep(31)
+        assert 0 == len(list(machine.directory.glob("*.gz")))
+        assert 1 == len(told(machine, "error"))
+        (mount / "filler").unlink()
+        machine.settle()
+        assert [] == machine.findings()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("flag", ["i", "a"])
+def test_an_immutable_file_is_refused_until_it_is_not(flag: str, tmp_path: Path) -> None:
+    """`chattr +i` or `+a` forbids to give space back: refused with a remedy, and taken up once the flag is gone."""
+    with mounted("ext4", tmp_path, SIZES["ext4"]) as mount:
+        machine = Machine(mount)
+        machine.writer.write(100)
+        machine.writer.close()
+        subprocess.run(["chattr", f"+{flag}", machine.writer.path], check=True)
+        for _ in range(4):
+            machine.agent("step", 0)
+            machine.clock.sleep(31)
+        assert ["permission"] == told(machine, "refuse")
+        subprocess.run(["chattr", f"-{flag}", machine.writer.path], check=True)
+        machine.settle()
+        assert [] == machine.findings()
+        assert 0 == machine.writer.path.stat().st_size
+
+
+def test_a_directory_that_goes_away_and_comes_back(tmp_path: Path) -> None:
+    """While it is gone nothing counts as deleted; when it is back, work goes on."""
+    machine = Machine(tmp_path)
+    machine.writer.write(60)
+    machine.agent("look", 0)
+    away = machine.directory.rename(tmp_path / "away")
+    with pytest.raises(AgentError, match="is gone"):
+        machine.agent("step", 0)
+    machine.directory.mkdir()
+    with pytest.raises(AgentError, match="another directory stands"):
+        machine.agent("step", 0)
+    machine.directory.rmdir()
+    away.rename(machine.directory)
+    machine.settle()
+    assert [] == machine.findings()
