@@ -62,7 +62,10 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
         stream.rewrites += 1
         if stream.rewrites > 1:
             raise refusal("rewritten", f"{stream.place.home.path}/{live.name}")
+    # A renamed file that was emptied before is still the one to finish first.
+    waiting = (None, []) if verdict == "other_file" else (stream.departed, stream.successors)
     begin(tools, stream, live.identity, verdict, size)
+    stream.departed, stream.successors = waiting
     assert stream.incarnation is not None  # noqa: S101 - begin has just set it
     _measure_hollow(stream.incarnation, live)
     return verdict
