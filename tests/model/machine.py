@@ -40,6 +40,8 @@ TICKS = (0.01, 1.0, 12.0, 70.0, 400.0)
 JUMPS = (-3600.0, 3600.0, -1e9, 86_400.0 * 400)
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 AGENT_ACTIONS = ("step", "look", "seal", "release", "reset", "retain", "reload", "close", "open")
+KILLED = ("step", "seal", "release", "reset", "reset", "retain", "open")
+"""What a `kill` interrupts, at one of its first events; `crash` chooses among all actions and later events."""
 Action = tuple[str, int]
 
 
@@ -116,6 +118,8 @@ class Machine:
             self.agent(name, number)
         elif name == "crash":
             self.crash(AGENT_ACTIONS[number % len(AGENT_ACTIONS)], number // len(AGENT_ACTIONS))
+        elif name == "kill":
+            self.crash(KILLED[number % len(KILLED)], number // len(KILLED) % 18)
         elif name == "fault":
             self.fault(AGENT_ACTIONS[number % (len(AGENT_ACTIONS) - 2)], number // len(AGENT_ACTIONS))
         else:

@@ -14,9 +14,9 @@ from tests.model.machine import Action, Machine
 from tests.support.gate import gated
 
 WEIGHTS = {
-    "write": 30, "half": 6, "let_go": 5, "reopen": 6, "truncate": 3, "delete": 2, "rename": 4, "rewrite": 4, "link": 2,
+    "write": 30, "half": 6, "let_go": 8, "reopen": 6, "truncate": 3, "delete": 2, "rename": 4, "rewrite": 4, "link": 2,
     "step": 12, "look": 8, "seal": 14, "release": 8, "reset": 6, "retain": 4, "reload": 3, "close": 2, "open": 2,
-    "crash": 22, "fault": 6, "tick": 12, "jump": 2, "reboot": 2, "forget": 1,
+    "crash": 12, "kill": 20, "fault": 6, "tick": 12, "jump": 2, "reboot": 2, "forget": 1,
 }  # fmt: skip
 LONGEST = 40
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - directories in it are made by tempfile
