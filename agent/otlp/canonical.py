@@ -235,6 +235,7 @@ _SCALARS: dict[object, Convert] = {
     bytes: _bytes,
     records.Unsigned: _wide(0, 2**64 - 1),
     records.Signed: _wide(-(2**63), 2**63 - 1),
+    records.Integer: _wide(-(2**63), 2**63 - 1),
     records.Unsigned32: _narrow(0, 2**32 - 1),
     records.Signed32: _narrow(-(2**31), 2**31 - 1),
     records.Enumeration: _enumeration,

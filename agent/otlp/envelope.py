@@ -22,7 +22,7 @@ import msgspec
 from agent.kit.errors import AgentError
 from agent.otlp import records
 from agent.otlp.canonical import Canonical, Reason, RefusedError
-from agent.otlp.survey import Signal, Survey
+from agent.otlp.survey import Signal, Survey, integers
 
 __all__ = ["MAX_REQUEST", "Bad", "Checked", "Reason", "Signal", "TooLongError", "check", "halve", "join", "split"]
 
@@ -96,7 +96,7 @@ def check(line: bytes) -> Checked | Bad:
         found = Survey(records.decode(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _check_slowly(line)
-    if found.items and found.sound():
+    if found.items and found.sound() and integers(line):
         return Checked(line, found.items, True)
     return _check_slowly(line)
 
@@ -104,7 +104,7 @@ def check(line: bytes) -> Checked | Bad:
 def _check_plain(line: bytes, head: _Head, array: memoryview) -> Checked | Bad:
     """The whole array is one JSON document, or the decoder raises: so it ends where it seems to."""
     found = Survey(records.Request(**{head.field: head.decode(array)}))
-    if found.items and found.sound():
+    if found.items and found.sound() and integers(line):
         return Checked(line, found.items, True, True)
     return _check_slowly(line)
 

@@ -33,6 +33,7 @@ def _up_to(limit: int) -> str:
 
 Unsigned = Annotated[str, Meta(min_length=1, max_length=20)]  # that it is a number is left to `survey`
 Signed = Annotated[str, Meta(pattern=rf"^(?:(?:-(?!0))?{_up_to(2**63 - 1)}|-{2**63})\Z")]
+Integer = Annotated[str, Meta(min_length=1, max_length=20, title="int64")]  # that it is one is left to `envelope`
 Unsigned32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Signed32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Enumeration = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1, title="enum")]
@@ -64,7 +65,7 @@ class AnyValue(_Wire):
 
     string_value: str | UnsetType = UNSET
     bool_value: bool | UnsetType = UNSET
-    int_value: Signed | UnsetType = UNSET
+    int_value: Integer | UnsetType = UNSET
     double_value: Double | UnsetType = UNSET
     array_value: ArrayValue | UnsetType = UNSET
     kvlist_value: KeyValueList | UnsetType = UNSET

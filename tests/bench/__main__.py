@@ -1,4 +1,4 @@
-"""`python -m tests.bench [cost|latency|hot|idle|crowd|restart|loss|all]`: the bars, as ratios taken in one run."""
+"""`python -m tests.bench [cost|latency|hot|idle|crowd|restart|loss|delivery|all]`: the bars, as ratios in one run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import cost, crowd, hot, idle, latency, loss
+from tests.bench import cost, crowd, delivery, hot, idle, latency, loss
 from tests.bench.options import Options
 from tests.bench.report import Row, markdown
 
@@ -22,6 +22,7 @@ BENCHES: dict[str, Callable[[Options], list[Row]]] = {
     "crowd": crowd.measure,
     "restart": crowd.measure_restart,
     "loss": loss.measure,
+    "delivery": delivery.measure,
 }
 
 

@@ -50,7 +50,7 @@ def test_a_scrape_balances_and_speaks_opentelemetry(tmp_path: Path, server: Host
     assert 0 == value("otel_sdk_exporter_span_inflight", **place)
     assert 2 == value("otel_sdk_exporter_operation_duration_seconds_count", **place)
     names = {family.name for family in ForwardSeries.families}
-    assert {re.sub(r"_(bucket|sum|count)$", "", key[0]) for key in found} <= names
+    assert {re.sub(r"_(bucket|sum|count)$", "", str(key[0])) for key in found} <= names
     summary = resilience([status])
     assert summary is not None
     assert (2, 2, 0, 1.0, 0) == (
