@@ -7,15 +7,17 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from agent.config import Forward
 from agent.kit.clock import SystemClock
 from agent.sinks.base import Outcome, Reject, Retry
 from agent.sinks.otlp import OtlpOptions, OtlpSink
 from agent.streams.batch import Batch
 from tests.support import peers
+from tests.support.yard import Yard, settled, small, spans
 
 pytestmark = [pytest.mark.peer, pytest.mark.anyio, pytest.mark.timeout(600)]
 
@@ -153,3 +155,25 @@ async def test_a_receiver_that_drops_compressed_requests_may_be_retried(otelsink
         await send(otelsink, batch("traces", ["one"]))
 
     assert await send(otelsink, batch("traces", ["one"]), compression="none")
+
+
+@pytest.mark.parametrize("encoding", ["json", "protobuf"])
+def test_files_arrive_at_a_real_receiver(
+    rotel: tuple[str, Path], tmp_path: Path, encoding: Literal["json", "protobuf"]
+) -> None:
+    """From live file and segment to rotel, gzip and all: every number that was written is seen there, each once."""
+    url, log = rotel
+    before = set(re.findall(r"n\d{5}\b", log.read_text("utf-8", "replace")))
+    base = 10_000 if encoding == "json" else 20_000
+    out = Forward(name="out", endpoints=(url,), encoding=encoding, batch=small(50))
+    with Yard(tmp_path, out) as yard:
+        yard.write(spans(base, base + 200))
+        yard.look()
+        yard.seal()
+        yard.write(spans(base + 200, base + 300))
+        yard.run(settled(yard, 300), seconds=60)
+        assert (300, 0) == (yard.status().delivered, yard.status().dead_lettered)
+
+    wanted = {f"n{number}" for number in range(base, base + 300)}
+    assert not wanted & before
+    assert wanted <= eventually(lambda: set(re.findall(r"n\d{5}\b", log.read_text("utf-8", "replace"))), wanted)
