@@ -144,6 +144,38 @@ def _only_sealed(live: Live, start: int, end: int, sealed_bytes: SealedBytes | N
     return True
 
 
+def kept_prefix(live: Live, limit: int, sealed_bytes: SealedBytes) -> int:
+    """Up to where the file is still what was sealed, byte for byte or NUL: all of `limit`, else whole records.
+
+    After power loss a file comes back shorter than S, or longer than a truncation had left it, with bytes that lie in
+    segments; its writer goes on behind them (attack H12).
+    """
+    end = 0
+    for begin, stop in live.extents(0, limit):
+        at = begin
+        while at < stop:
+            there = live.read(at, min(_WINDOW, stop - at))
+            known = sealed_bytes(at, at + len(there)) or b""
+            same = _agree(there, known[: len(there)])
+            end = max(end, at + there.rfind(b"\n", 0, same) + 1) if b"\n" in there[:same] else end
+            if same < len(there) or not there:
+                return end
+            at += len(there)
+    return limit
+
+
+def _agree(there: bytes, known: bytes) -> int:
+    """How many bytes from the start on are equal, or NUL in `there`."""
+    low, high = 0, min(len(there), len(known)) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if equal_or_nul(there[low:middle], known[low:middle]):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
 def equal_or_nul(there: bytes, known: bytes) -> bool:
     """True when every byte of `there` equals that of `known` or is NUL.
 

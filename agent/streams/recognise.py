@@ -10,7 +10,7 @@ import msgspec
 from agent.kit.disk import Directory
 from agent.kit.errors import RefusedError
 from agent.streams.catalog import Stream
-from agent.streams.incarnation import Incarnation, Verdict, judge, rewritten
+from agent.streams.incarnation import Incarnation, Verdict, judge, kept_prefix, rewritten
 from agent.streams.live import Live, refusal
 from agent.streams.position import Identity
 from agent.streams.tools import Tools
@@ -63,8 +63,11 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
         if stream.rewrites > 1:
             raise refusal("rewritten", f"{stream.place.home.path}/{live.name}")
     # A renamed file that was emptied before is still the one to finish first.
+    kept = 0
+    if verdict != "other_file" and life.guard_may_be_gone:
+        kept = kept_prefix(live, min(size, life.sealed), stream.sealed_bytes)
     waiting = (None, []) if verdict == "other_file" else (stream.departed, stream.successors)
-    begin(tools, stream, live.identity, verdict, size)
+    begin(tools, stream, live.identity, verdict, size, kept)
     stream.departed, stream.successors = waiting
     assert stream.incarnation is not None  # noqa: S101 - begin has just set it
     _measure_hollow(stream.incarnation, live)
@@ -78,8 +81,11 @@ def _measure_hollow(life: Incarnation, live: Live) -> None:
         life.hollow = live.size() if first is None else first
 
 
-def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int = 0) -> None:
-    """Start the stream's next incarnation; whatever of the old one is in no segment is lost, and counted."""
+def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int = 0, kept: int = 0) -> None:
+    """Start the stream's next incarnation; whatever of the old one is in no segment is lost, and counted.
+
+    The first `kept` bytes are still those of the old one and lie in segments: S begins behind them.
+    """
     life = stream.incarnation
     stream.pending.clear()
     stream.accepted = False
@@ -93,6 +99,8 @@ def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int 
     else:
         stream.incarnation = life.next(identity)
         stream.incarnation.largest = size
+        stream.incarnation.base -= kept
+        stream.incarnation.sealed = kept
     # Remembered before it is told: after a crash in between a loss is told never, rather than twice.
     tools.remember(stream)
     lost = life.unsealed(shrunk=why not in ("guard", "refilled")) if life else 0

@@ -51,7 +51,11 @@ class Recovery:
         """Set the stream's life from its newest segment and the hint, and what has to be released once more."""
         hint = self.hints.get(stream.id.hex())
         life = self._from_segments(stream, hint)
-        if hint and (self._newer(life, hint) if life else hint.inode):
+        if hint and life and self._doubtful(life, hint):
+            # What the hint tells may not have reached the medium: the file itself is asked whether that life began.
+            life.skipped += hint.base - life.position
+            life.base += hint.base - life.position
+        elif hint and (self._newer(life, hint) if life else hint.inode):
             life = Incarnation(
                 Identity(hint.inode, hint.birth), base=hint.base, sealed=hint.sealed, largest=hint.largest
             )
@@ -100,7 +104,14 @@ class Recovery:
 
     def _newer(self, life: Incarnation, hint: Hint) -> bool:
         """True when the hint speaks of a life that began after the newest segment."""
-        return hint.sealed == 0 and hint.base >= life.position and not hint.resetting
+        if hint.sealed and (hint.base == life.base or hint.boot != self.tools.boot):
+            return False
+        return hint.base + hint.sealed >= life.position and not hint.resetting
+
+    def _doubtful(self, life: Incarnation, hint: Hint) -> bool:
+        """True when the newest segment's file is said to have begun anew, and power may have been lost since."""
+        same_file = hint.inode == life.identity.inode and hint.boot != self.tools.boot
+        return same_file and hint.sealed == 0 and hint.base >= life.position and not hint.resetting
 
     # -- parts
 
