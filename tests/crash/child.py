@@ -137,8 +137,8 @@ class Child:
         for path in Path(self.order.directory).glob("*.gz"):
             copy = album / path.name
             if not copy.exists():
-                shutil.copyfile(path, album / f".{path.name}")
-                (album / f".{path.name}").rename(copy)
+                shutil.copyfile(path, album / "unfinished")
+                (album / "unfinished").rename(copy)
 
     def _die(self) -> None:
         if self.order.plug:

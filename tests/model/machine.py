@@ -293,6 +293,7 @@ class Machine:
 
     def _reboot(self, _: int) -> None:
         self._close()
+        self.writer.emptied.append(0)  # as in _forget: what a hint tells of a reset is doubtful after power loss
         self._boots += 1
         self._boot = f"boot-{self._boots}"
 
