@@ -90,7 +90,7 @@ class Consumer:
         self._prepared: Parcel | None = None
         self.stopping = False
         self._change = anyio.Event()
-        views.listen(self._noticed)
+        views.listen(self._noticed, self._waker.wake)
 
     def __repr__(self) -> str:
         return f"<Consumer {self.name} {self._sinks[self.failover.current].destination}>"

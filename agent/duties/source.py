@@ -21,8 +21,8 @@ from agent.streams.views import Views
 MEMBER = 1 << 20
 """Segments are read by the member, of about this size: a batch is asked for with so much room at its end."""
 
-AGAIN = 5.0
-"""Seconds until a stream that could not be read is tried again."""
+AGAIN = 2.0
+"""Seconds until a stream that could not be read is tried again, unless it grows."""
 
 
 class Source:
@@ -42,6 +42,8 @@ class Source:
         self._corrupt = corrupt
         self._fresh: dict[str, float] = {}
         """Streams with something to read, and since when that is known; any thread may add."""
+        self._later: dict[str, float] = {}
+        """Streams that could not be read for now, and when to try again."""
         self._met: set[str] = set()
         self._resend: dict[str, deque[Bounds]] = {}
         self._rest: tuple[str, int, bytes] | None = None
@@ -73,6 +75,7 @@ class Source:
             return None, None
         if self._old is None:
             self._old = frozenset(view.stream_id for view in self._views.all()) if self._skip_old else frozenset()
+        self._try_again(now)
         for stream_id, since in list(self._fresh.items()):
             view = self._views.get(stream_id)
             if view is None:
@@ -89,12 +92,23 @@ class Source:
                 self._fresh.pop(stream_id, None)
                 parcel = self._take(view, position)
             except OSError:
-                self._fresh[stream_id] = now + AGAIN
+                self._fresh.pop(stream_id, None)
+                self._later[stream_id] = now + AGAIN
                 raise
+            self._later.pop(stream_id, None)
             if parcel is not None:
                 self._fresh.setdefault(stream_id, now)
                 return parcel, None
-        return None, due
+            if view.end > position:
+                # Half a record, or a file that is leased for a moment: growth is noticed, the end of a lease is not.
+                self._later[stream_id] = now + AGAIN
+        times = [*([] if due is None else [due]), *self._later.values()]
+        return None, min(times, default=None)
+
+    def _try_again(self, now: float) -> None:
+        for stream_id in [one for one, at in self._later.items() if at <= now]:
+            del self._later[stream_id]
+            self._fresh.setdefault(stream_id, 0.0)
 
     def _meet(self, view: View) -> int:
         """The position at which the next batch begins; on the first meeting the cursor is looked at."""

@@ -21,19 +21,20 @@ class Views:
     def __init__(self) -> None:
         self._views: dict[str, View] = {}
         self._listeners: list[Listener] = []
+        self._waiting: list[Callable[[], None]] = []
         self.ready = False
         """True once every stream was looked at: before that an end may be shorter than it is."""
 
     def complete(self) -> None:
-        """Everything was looked at: tell of each stream once more. In the engine's thread."""
+        """Everything was looked at: whoever waited may read. In the engine's thread."""
         self.ready = True
-        for one in self.all():
-            for listener in self._listeners:
-                listener(one)
+        for wake in self._waiting:
+            wake()
 
-    def listen(self, listener: Listener) -> None:
-        """Call `listener` with each new view, in the engine's thread; it must not block."""
+    def listen(self, listener: Listener, wake: Callable[[], None]) -> None:
+        """Call `listener` with each new view, `wake` once all are there: in the engine's thread, neither may block."""
         self._listeners.append(listener)
+        self._waiting.append(wake)
 
     def publish(self, stream: Stream) -> None:
         """Take the stream's view as it is now; called in the engine's thread."""
