@@ -12,6 +12,8 @@ import stat
 from collections.abc import Iterator
 from typing import Self
 
+from isal import isal_zlib
+
 from agent.kit import linux
 from agent.kit.disk import Directory
 from agent.kit.errors import RefusedError
@@ -19,6 +21,9 @@ from agent.streams.position import Identity
 
 GUARD = 256
 """Sealed bytes that are never punched, at least: the content by which a file is known again (attack C4)."""
+
+SCRATCH = 256 << 10
+"""Bytes compared at a time: it stays in the processor's cache, which halves what a comparison costs (measured)."""
 
 _WINDOW = 1 << 16
 
@@ -100,6 +105,29 @@ class Live:
                 break
             done += count
         return done
+
+    def equals(self, start: int, data: bytes, scratch: memoryview) -> bool:
+        """True when the file holds `data` from `start`; read through `scratch`, so that nothing large is allocated."""
+        done = 0
+        while done < len(data):
+            piece = scratch[: len(data) - done]
+            count = self.read_into(piece, start + done)
+            if count < len(piece) or not data.startswith(piece, done):
+                return False
+            done += count
+        return True
+
+    def crc(self, start: int, length: int, scratch: memoryview) -> int | None:
+        """CRC-32 of [start, start + length), read through `scratch`; None when the file ends before."""
+        done, value = 0, 0
+        while done < length:
+            piece = scratch[: length - done]
+            count = self.read_into(piece, start + done)
+            if count < len(piece):
+                return None
+            value = isal_zlib.crc32(piece, value)
+            done += count
+        return value
 
     def data_from(self, start: int) -> int | None:
         """Where the first allocated byte at or after `start` is; None when only a hole follows."""

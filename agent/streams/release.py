@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 from agent.kit import disk, linux
 from agent.kit.steps import reach
-from agent.streams import member as members
 from agent.streams.catalog import Stream
 from agent.streams.incarnation import Incarnation, equal_or_nul
-from agent.streams.live import Live
+from agent.streams.live import SCRATCH, Live
 from agent.streams.member import Member
 from agent.streams.recognise import begin, open_live, recognise
 from agent.streams.seal import Sealer
@@ -61,6 +60,7 @@ class Releaser:
     def __init__(self, tools: Tools, sealer: Sealer) -> None:
         self._tools = tools
         self._sealer = sealer
+        self._scratch = memoryview(bytearray(SCRATCH))
 
     def release(self, stream: Stream, budget: int) -> int:
         """Compare and punch up to about `budget` bytes of what is pending; how many bytes were handled.
@@ -98,7 +98,7 @@ class Releaser:
         return done, True
 
     def _piece(self, stream: Stream, live: Live, life: Incarnation, reader: SegmentReader, piece: Piece) -> bool:
-        if not _unchanged(live, reader, piece, live.floor(life.sealed)):
+        if not _unchanged(live, reader, piece, live.floor(life.sealed), self._scratch):
             # The writer truncated and wrote again, or writes over sealed bytes; the next look decides which.
             self._tools.audit.write(
                 "error", stream=stream.name, reason="release_mismatch", physical=[piece.start, piece.end]
@@ -243,13 +243,15 @@ def _pieces(reader: SegmentReader, position: int) -> Iterator[Piece]:
         yield Piece(group)
 
 
-def _unchanged(live: Live, reader: SegmentReader, piece: Piece, floor: int) -> bool:
+def _unchanged(live: Live, reader: SegmentReader, piece: Piece, floor: int, scratch: memoryview) -> bool:
     """True when every live byte of the piece equals what was sealed, or is NUL because it was punched before."""
     for one in piece.members:
+        if live.crc(one.physical, one.length, scratch) == one.crc:
+            continue
         there = live.read(one.physical, one.length)
         if len(there) != one.length:
             return False
-        if members.crc32(there) == one.crc or not there[: max(0, floor - one.physical)].strip(b"\0"):
+        if not there[: max(0, floor - one.physical)].strip(b"\0"):
             continue  # a hole needs no segment to be told from data, so a damaged old one stops nothing
         if not equal_or_nul(there, reader.content(one)):
             return False

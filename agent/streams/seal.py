@@ -20,7 +20,7 @@ from agent.streams import member as members
 from agent.streams import names, segment
 from agent.streams.catalog import Place, Stream
 from agent.streams.index import IncarnationKey, Index
-from agent.streams.live import Live, refusal
+from agent.streams.live import SCRATCH, Live, refusal
 from agent.streams.owner import dress
 from agent.streams.part import Part
 from agent.streams.recognise import accept, begin, open_live, recognise
@@ -282,11 +282,12 @@ class Sealer:
         """Compare the part, as read back, with the live file. What was whole before a change is kept (attack C6)."""
         part = draft.part
         full = draft.stream.rotation.verify == "full"
+        scratch = memoryview(self._buffer)[:SCRATCH]
         if part.size >= _CACHE_DROP:
             disk.forget_cache(part.fd)
         for number in range(len(part.members)):
             self._tools.breathe()
-            if not _same(draft, number, inflate=full or number % _SAMPLE_EVERY == 0):
+            if not _same(draft, number, scratch, inflate=full or number % _SAMPLE_EVERY == 0):
                 self._differs(draft, number)
                 return
             reach("verify.member")
@@ -469,15 +470,14 @@ def _still_there(live: Live, data: memoryview, at: int) -> bool:
     return live.read(at + len(data) - len(last), len(last)) == last
 
 
-def _same(draft: Draft, number: int, *, inflate: bool) -> bool:
+def _same(draft: Draft, number: int, scratch: memoryview, *, inflate: bool) -> bool:
     """Compare one member with the live file; CorruptError when the part itself is not what was written."""
     part, member = draft.part, draft.part.members[number]
-    there = draft.live.read(member.physical, member.length)
     if inflate:
-        return part.content(number) == there
+        return draft.live.equals(member.physical, part.content(number), scratch)
     if members.crc32(part.raw(number)) != part.checks[number]:
         raise CorruptError("the part does not read back as it was written", path=part.name, position=member.position)
-    return len(there) == member.length and members.crc32(there) == member.crc
+    return draft.live.crc(member.physical, member.length, scratch) == member.crc
 
 
 def _places(drafts: Iterable[Draft]) -> list[Place]:
