@@ -16,9 +16,10 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from agent import __version__
-from agent.components import Components
+from agent.components import Components, State
 from agent.config import Config, Loaded, changed, needs_restart
 from agent.control import Reloaded
+from agent.duties.budget import Budget
 from agent.duties.forwards import Forwards
 from agent.duties.keeper import Keeper
 from agent.duties.outputs import Outputs
@@ -31,8 +32,10 @@ from agent.kit.clock import Clock, SystemClock
 from agent.kit.errors import AgentError, LockedError
 from agent.kit.loops import Duty, Heartbeat, Waker, guard, repeat
 from agent.kit.notify import Notifier
-from agent.metrics import ForwardSeries, Metrics, StreamSeries
+from agent.kit.priority import WORK
+from agent.metrics import ForwardSeries, MemorySeries, Metrics, StreamSeries
 from agent.system.exposition import SnapshotCollector
+from agent.system.memory_limit import MemoryReader
 from agent.web.facts import Facts
 from agent.web.messages import ConfigKey, Source
 from agent.web.server import WebServer
@@ -140,6 +143,9 @@ class Agent:
         self.keeper = Keeper(config, self.clock, self.metrics, self.components, wake=self.waker.wake,
                              config_path=loaded.path, reloader=self.reading.again)  # fmt: skip
         self.watching = Watching(self.metrics, self.components, self._told)
+        WORK.configure(config.agent.nice, config.agent.ionice)
+        self.budget = Budget(self.clock, MemoryReader(config.agent.memory_limit or 0), self._tell_memory)
+        self.keeper.own = self.budget.own
         self.vitals = Vitals(config.system, self.clock)
         self.check_waker = Waker()
         self.checkup = self._make_checkup(config)
@@ -147,6 +153,9 @@ class Agent:
         self.outputs = Outputs(config, self.clock, self.watching)
         self.forwards: Forwards | None = None
         self.web: WebServer | None = None
+
+    def _tell_memory(self, state: State, message: str, hint: str) -> None:
+        self.components.report("memory", state, message, hint)
 
     def _make_checkup(self, config: Config) -> Checkup:
         keeper = self.keeper
@@ -164,10 +173,16 @@ class Agent:
         checks = self.checkup.prepare(config)
 
         def take_into_force() -> None:
+            log.set_level(config.agent.log_level)
             self.checkup.configure(checks)
             self.vitals.configure(config.system)
 
         return take_into_force
+
+    @property
+    def stop_timeout(self) -> float:
+        """Seconds to stop in, by the configuration that is in force now."""
+        return self.reading.loaded.config.agent.stop_timeout
 
     def _told(self) -> None:
         """After each step: the service manager hears that the first sweep is done, and how things are."""
@@ -203,7 +218,7 @@ class Agent:
                     group.cancel_scope.cancel()
             finally:
                 if self.web:
-                    self.web.stop(min(2.0, self.config.agent.stop_timeout))
+                    self.web.stop(min(2.0, self.stop_timeout))
                 self.outputs.close()
                 self.keeper.close()
 
@@ -212,7 +227,7 @@ class Agent:
         self.outputs.stop()
         if self.forwards:
             self.forwards.stop()
-            with anyio.move_on_after(self.config.agent.stop_timeout / 3):
+            with anyio.move_on_after(self.stop_timeout / 3):
                 await self.forwards.finished.wait()
 
     def _open(self) -> None:
@@ -230,10 +245,14 @@ class Agent:
         self.outputs.open()
         if self.config.forward:
             engine = self.keeper.engine
-            self.forwards = Forwards(engine, self.keeper.views, self.clock, self.components, os.environ)
+            self.forwards = Forwards(engine, self.keeper.views, self.clock, self.components, os.environ, self.budget)
             self.keeper.forwards = self.forwards.statuses
             self.metrics.attach(ForwardSeries(self.forwards.samples), *ForwardSeries.families)
-        self.metrics.attach(StreamSeries(lambda: self.keeper.status().streams), *StreamSeries.families)
+        streams = StreamSeries(
+            lambda: self.keeper.status().streams, lambda: self.reading.loaded.config.web.stream_series
+        )
+        self.metrics.attach(streams, *StreamSeries.families)
+        self.metrics.attach(MemorySeries(self.budget.own), *MemorySeries.families)
         self.metrics.attach(SnapshotCollector(lambda: self.vitals.snapshot))
         self.metrics.attach(health_metrics.BoardCollector(self.checkup.view), *health_metrics.ROWS)
         self.components.report("vitals", "ok")
@@ -282,7 +301,7 @@ class Agent:
         async for number in signals:
             if number in (signal.SIGTERM, signal.SIGINT):
                 _log.info("stopping", signal=signal.Signals(number).name)
-                self.notifier.stopping(self.config.agent.stop_timeout)
+                self.notifier.stopping(self.stop_timeout)
                 self.keeper.stop()
                 self._leave_in_time()
                 return
@@ -295,7 +314,7 @@ class Agent:
             _log.error("a step does not end; leaving without it, the next start finds everything again")
             os._exit(0)
 
-        timer = threading.Timer(self.config.agent.stop_timeout, leave)
+        timer = threading.Timer(self.stop_timeout, leave)
         timer.daemon = True
         timer.start()
 

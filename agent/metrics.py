@@ -3,7 +3,7 @@
 Invariants:
 - All families live in one registry of their own, never in prometheus_client's global one, under `telemetry_agent_`.
 - A label whose values are known is present at 0 from the first scrape on; no label holds a file name, except the
-  `stream` of `StreamSeries`, which is capped.
+  `stream` of `StreamSeries`, which is off by default and capped.
 - A scrape only reads memory: attached collectors serve snapshots.
 
 Names follow https://prometheus.io/docs/practices/naming/: base units as suffix, `_total` on counters alone. Counters
@@ -34,7 +34,6 @@ from prometheus_client.registry import Collector
 from agent import __version__
 
 PREFIX = "telemetry_agent_"
-STREAM_CAP = 50
 OTHER = "other"
 
 StreamState = Literal["ok", "refused", "failing", "gone"]
@@ -48,6 +47,7 @@ RefuseReason = Literal[
     "rewritten",
 ]  # fmt: skip
 WatcherMode = Literal["events", "timer", "polling"]
+MemoryState = Literal["unlimited", "normal", "tight", "paused"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 _STREAM_LIVE = (f"{PREFIX}stream_live_bytes", "Bytes of one stream that are not sealed yet.")
@@ -248,7 +248,7 @@ class StreamNumbers(Protocol):
 
 
 class StreamSeries(Collector):
-    """Series of single streams: of at most `cap` of them, all others summed as `other`; a cap of 0 exposes none.
+    """Series of single streams: of at most `cap()` of them, all others summed as `other`; a cap of 0 exposes none.
 
     A stream keeps its series while it exists, whoever else comes and goes. The lost bytes are a gauge because a sum
     over streams that may vanish goes down, which a counter must not; `lost_bytes` is the counter.
@@ -259,7 +259,7 @@ class StreamSeries(Collector):
         Family(_STREAM_LOST[0], "gauge", ("stream",), _STREAM_LOST[1]),
     )
 
-    def __init__(self, streams: Callable[[], Iterable[StreamNumbers]], cap: int = STREAM_CAP) -> None:
+    def __init__(self, streams: Callable[[], Iterable[StreamNumbers]], cap: Callable[[], int]) -> None:
         self._streams = streams
         self._cap = cap
         self._named: set[str] = set()
@@ -267,11 +267,12 @@ class StreamSeries(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Fresh families from the newest snapshot."""
-        if self._cap == 0:
+        cap = self._cap()
+        if cap == 0:
             return
         live: dict[str, int] = {}
         lost: dict[str, int] = {}
-        for label, stream in self._labelled(list(self._streams())):
+        for label, stream in self._labelled(list(self._streams()), cap):
             live[label] = live.get(label, 0) + stream.live_bytes
             lost[label] = lost.get(label, 0) + stream.lost_bytes
         for (name, text), values in ((_STREAM_LIVE, live), (_STREAM_LOST, lost)):
@@ -280,15 +281,68 @@ class StreamSeries(Collector):
                 family.add_metric((label,), value)
             yield family
 
-    def _labelled(self, streams: list[StreamNumbers]) -> Iterator[tuple[str, StreamNumbers]]:
+    def _labelled(self, streams: list[StreamNumbers], cap: int) -> Iterator[tuple[str, StreamNumbers]]:
         with self._lock:
             self._named &= {stream.name for stream in streams}
+            if len(self._named) > cap:  # it was lowered
+                self._named.clear()
             for stream in streams:
                 # A stream that is itself called `other` would make two series of one name.
-                if len(self._named) < self._cap and stream.name != OTHER:
+                if len(self._named) < cap and stream.name != OTHER:
                     self._named.add(stream.name)
             named = frozenset(self._named)
         return ((stream.name if stream.name in named else OTHER, stream) for stream in streams)
+
+
+class MemoryNumbers(Protocol):
+    """What the series of the agent's memory are made of; `control.Own` is one."""
+
+    @property
+    def memory_used(self) -> int:
+        """Bytes that count against the limit."""
+        ...
+
+    @property
+    def memory_limit(self) -> int:
+        """Bytes; 0 is none."""
+        ...
+
+    @property
+    def memory_state(self) -> str:
+        """A `MemoryState`."""
+        ...
+
+    @property
+    def memory_pauses(self) -> int:
+        """How often delivery waited."""
+        ...
+
+
+class MemorySeries(Collector):
+    """The agent's memory against its limit."""
+
+    _rows: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
+        ("memory_used_bytes", "gauge", (), "Memory that counts against the limit; page cache does not."),
+        ("memory_limit_bytes", "gauge", (), "The nearest limit: of a control group or agent.memory_limit; 0 is none."),
+        ("memory_state", "gauge", ("state",), "1 for the state of the memory budget, else 0."),
+        ("memory_pauses_total", "counter", (), "Times that delivery began to wait for memory."),
+    )
+    families = tuple(Family(PREFIX + name, kind, labels, text) for name, kind, labels, text in _rows)
+
+    def __init__(self, own: Callable[[], MemoryNumbers]) -> None:
+        self._own = own
+
+    def collect(self) -> Iterator[Metric]:
+        """Fresh families."""
+        now = self._own()
+        used, limit, state, pauses = self.families
+        yield GaugeMetricFamily(used.name, used.help, now.memory_used, unit="bytes")
+        yield GaugeMetricFamily(limit.name, limit.help, now.memory_limit, unit="bytes")
+        states = GaugeMetricFamily(state.name, state.help, labels=state.labels)
+        for known in get_args(MemoryState):
+            states.add_metric((known,), float(known == now.memory_state))
+        yield states
+        yield CounterMetricFamily(pauses.name, pauses.help, now.memory_pauses)
 
 
 class Sample(NamedTuple):

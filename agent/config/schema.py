@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from agent.config.alerts import Alert, Alerts, Notification
 from agent.config.checks import BUILT_IN, BuiltIn, Check
 from agent.config.forward import Forward
 from agent.config.match import FOREIGN_ARCHIVES, hidden, matches
@@ -90,6 +91,14 @@ class AgentSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How messages look; `auto` is `console` on a terminal and `json` elsewhere."""
     stop_timeout: Duration = Duration("10s")
     """Time to finish the running step after SIGTERM."""
+    memory_limit: Size | None = None
+    """Memory that delivery keeps below, beside the limit of the container or service, which is known by itself. At
+    75 % of it batches become smaller and fewer, then reading pauses; the records wait on disk."""
+    nice: Annotated[int, Meta(ge=0, le=19)] = 0
+    """Niceness of the threads that compress, read and encode; 0 leaves it as it is. The main loop keeps its own."""
+    ionice: Literal["", "best-effort", "idle"] = ""
+    """I/O class of these threads: `best-effort` is its lowest level, `idle` uses a disk that nobody else wants. Empty
+    leaves it as it is."""
     profile: Literal["", "development", "production", "high-load"] = ""
     """Other defaults: `development` sets `system.interval` 5s, `health.interval` 10s and console logs, `production`
     15s, 30s and JSON logs, `high-load` 30s, 60s and JSON logs. Every key that is given goes before it."""
@@ -100,6 +109,9 @@ class Web(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     listen: str = "127.0.0.1:9464"
     """Address and port, `[::1]:9464` for IPv6, `:9464` for all interfaces. Empty: no HTTP."""
+    stream_series: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """Streams that get series of their own in the metrics; all others are summed as `other`. 0: none, so that the
+    number of series does not depend on the files."""
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -161,6 +173,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     system: System = System()
     health: Health = Health()
     forward: tuple[Forward, ...] = ()
+    alerts: Alerts = Alerts()
+    alert: tuple[Alert, ...] = ()
+    notifier: tuple[Notification, ...] = ()
 
     def rules_for(self, stream_name: str) -> tuple[Rotation, Retention]:
         """The rotation and retention of the stream with this path below the watched directory."""
@@ -197,6 +212,10 @@ RESTART_KEYS = frozenset(
         "agent.state_directory",
         "agent.user",
         "agent.log_format",
+        "agent.memory_limit",
+        "agent.nice",
+        "agent.ionice",
+        "agent.service_version",
         "web.listen",
     }
 )

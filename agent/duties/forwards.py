@@ -18,6 +18,7 @@ from agent.components import Components
 from agent.config import Config, Forward
 from agent.control import CursorStatus, ForwardStatus, Replayed
 from agent.duties import series
+from agent.duties.budget import Budget
 from agent.duties.keeper import Keeper
 from agent.duties.ledger import Ledger
 from agent.duties.parcel import Part, Record, pack
@@ -43,8 +44,9 @@ class Forwards:
     """The consumers by name. Implements `Delivery`."""
 
     def __init__(
-        self, engine: Engine, views: Views, clock: Clock, components: Components, environ: Mapping[str, str]
-    ) -> None:
+        self, engine: Engine, views: Views, clock: Clock, components: Components, environ: Mapping[str, str],
+        budget: Budget | None = None,
+    ) -> None:  # fmt: skip
         """Make every consumer; the engine is open. Raises ConfigError for a destination that cannot be used."""
         if engine.state is None:
             raise AgentError("there is no state directory", path=engine.config.state_path)
@@ -59,7 +61,7 @@ class Forwards:
             name: Consumer(
                 forward, build(forward, clock, environ), views, cursors,
                 DeadLetters(engine.state, name, limit=forward.dead_letters), clock,
-                Trail(name, forward, components, engine),
+                Trail(name, forward, components, engine), budget,
             )
             for name, cursors in engine.holding.cursors.items()
             for forward in (engine.holding.forwards[name],)

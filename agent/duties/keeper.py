@@ -19,6 +19,7 @@ from agent.control import (
     Control,
     DirectoryStatus,
     ForwardStatus,
+    Own,
     PlanItem,
     Reloaded,
     Rotated,
@@ -92,6 +93,7 @@ class Keeper:
         if config.forward:
             self.engine.changed = self.views.publish
         self.forwards: Callable[[], list[ForwardStatus]] = list
+        self.own: Callable[[], Own | None] = lambda: None
         self._watcher: Watcher | None = None
         self._deadlines: dict[Stream, float] = {}
         self._next_release = 0.0
@@ -352,7 +354,7 @@ class Keeper:
         """The newest snapshot."""
         if self._snapshot is None:
             raise AgentError("the agent is still starting", hint="try again in a second")
-        return msgspec.structs.replace(self._snapshot, forwards=self.forwards())
+        return msgspec.structs.replace(self._snapshot, forwards=self.forwards(), own=self.own())
 
     def rotate(self, streams: list[str], *, timeout: float = 60.0) -> list[Rotated]:
         """Seal these streams now, or all where the list is empty."""

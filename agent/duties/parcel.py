@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from agent.duties.budget import Grant
 from agent.kit.errors import printable
 from agent.otlp.envelope import Bad, Signal, check, halve, split
 from agent.sinks.base import ErrorClass
@@ -84,6 +85,8 @@ class Parcel:
     refused: list[Refused] = field(default_factory=list)
     state: bytes | None = None
     """The sink's state after the parts that were sent."""
+    grant: Grant | None = None
+    """The memory that it may take."""
 
     @property
     def dead(self) -> int:
@@ -119,7 +122,7 @@ def pack(
     sorted_lines: dict[str, _Pile] = {}
     for one in records:
         if one.cut or len(one.line) > max_record:
-            reason = f"the record has {one.end - one.start} bytes, max_record allows {max_record}"
+            reason = f"the record has {one.end - one.start} bytes, max_record (or memory) allows {max_record}"
             whole = not one.cut and len(one.line) <= KEPT
             line = one.line if whole else one.line[:HEAD]
             parcel.refused.append(Refused(one.start, one.end, line, "", ErrorClass.TOO_LARGE, reason, not whole))

@@ -7,11 +7,13 @@ Invariants:
   the dead letters durably, or what nobody can read any more. So a crash anywhere sends at most the batches in flight
   again, as the same bytes.
 - Backpressure is not reading: while every place for a batch is taken, nothing is read, and nothing piles up in memory.
+- What is read fits into the agent's memory (`agent.duties.budget`); what does not, waits on disk.
 - Whatever a destination does, the other consumers, and the keeper, do not notice.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +24,7 @@ import anyio.to_thread
 
 from agent.audit import Event
 from agent.config import Forward
+from agent.duties.budget import WEIGHTS, Ask, Budget, Grant, Weight
 from agent.duties.ledger import Book
 from agent.duties.parcel import Parcel, Part, Refused
 from agent.duties.source import Source
@@ -29,6 +32,7 @@ from agent.kit import log
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, CorruptError
 from agent.kit.loops import Failures, Waker
+from agent.kit.priority import WORK
 from agent.kit.retry import Backoff, Failover, Lease
 from agent.kit.steps import reach
 from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, Sink, TooLarge
@@ -38,6 +42,9 @@ from agent.streams.reader import View
 from agent.streams.views import Views
 
 _log = log.get("shipper")
+
+MEMORY_WAIT = 0.25
+"""Seconds after which a consumer asks for memory again; the end of one of its own batches comes before."""
 
 Result = TypeVar("Result")
 
@@ -58,13 +65,20 @@ class StoppedError(Exception):
     """The agent is leaving; the batch stays unsettled and is sent again by the next start."""
 
 
+def weight(forward: Forward) -> Weight:
+    """What the batches of a forward take of memory: encoding as protobuf takes the most."""
+    encodings = {forward.encoding, forward.traces.encoding, forward.logs.encoding, forward.metrics.encoding}
+    return WEIGHTS["protobuf" if forward.kind == "otlp" and "protobuf" in encodings else "json"]
+
+
 class Consumer:
     """One destination with its cursors. Construct it anywhere, `run` it in one event loop."""
 
     def __init__(
         self, forward: Forward, sinks: Sequence[Sink], views: Views, cursors: Cursors, letters: DeadLetters,
-        clock: Clock, trail: Trail,
+        clock: Clock, trail: Trail, budget: Budget | None = None,
     ) -> None:  # fmt: skip
+        """Without a `budget` memory has no limit."""
         self.forward = forward
         self.name = forward.name
         self.book = Book(clock)
@@ -86,7 +100,11 @@ class Consumer:
         self._lock = threading.Lock()
         self._limiter = anyio.CapacityLimiter(1)
         self._waker = Waker()
-        self._source = Source(forward, views, cursors, self._skipped, self._corrupt)
+        self._budget = budget or Budget(clock)
+        self._weight = weight(forward)
+        self._ceiling = self._budget.longest(self._weight, sys.maxsize)
+        self._source = Source(forward, views, cursors, self._skipped, self._corrupt, self._ceiling)
+        self._under_way = 0
         self._prepared: Parcel | None = None
         self.stopping = False
         self._change = anyio.Event()
@@ -136,6 +154,7 @@ class Consumer:
                         await self._waker.sleep(None if due is None else max(0.0, due - self._clock.monotonic()))
                     continue
                 self.book.began(parcel)
+                self._under_way += 1
                 group.start_soon(self._carry, parcel, places)
 
     async def _carry(self, parcel: Parcel, places: anyio.Semaphore) -> None:
@@ -148,6 +167,9 @@ class Consumer:
             pass
         finally:
             self.book.left()
+            self._under_way -= 1
+            if parcel.grant:
+                parcel.grant.end()
             places.release()
             self._waker.wake()
 
@@ -284,6 +306,7 @@ class Consumer:
 
     async def _step(self, act: Callable[[], Result]) -> Result:
         def locked() -> Result:
+            WORK.lower()
             with self._lock:
                 return act()
 
@@ -293,10 +316,33 @@ class Consumer:
         """A batch whose bounds are durable, or the monotonic time at which one is due, None: when woken."""
         due = None
         if self._prepared is None:
-            self._prepared, due = self._source.find(self._clock.monotonic())
+            now = self._clock.monotonic()
+            grant = self._budget.ask(self._wish())
+            if grant is None:
+                return None, now + MEMORY_WAIT
+            self._prepared, due = self._find(grant, now)
         reach("ship.begun")
         self.cursors.save()
         parcel, self._prepared = self._prepared, None
+        return parcel, due
+
+    def _wish(self) -> Ask:
+        busy = self._under_way > 0
+        if self._source.wanted:
+            return Ask(self._source.wanted, self._weight, busy, whole=True)
+        return Ask(min(self._ceiling, self.forward.batch.max_bytes), self._weight, busy)
+
+    def _find(self, grant: Grant, now: float) -> tuple[Parcel | None, float | None]:
+        """What the source has within the grant, which goes with the batch; without one it is given back."""
+        parcel = None
+        try:
+            parcel, due = self._source.find(now, grant.bytes)
+        finally:
+            if parcel is None:
+                grant.end()
+        if parcel is not None:
+            grant.read(parcel.end - parcel.start)
+            parcel.grant = grant
         return parcel, due
 
     def _settle(self, parcel: Parcel) -> int:
@@ -341,6 +387,8 @@ class Consumer:
         """Go on from `position` of a stream; durable on return. From any thread. Raises OSError."""
         with self._lock:
             if self._prepared is not None and self._prepared.stream_id == view.stream_id:
+                if self._prepared.grant:
+                    self._prepared.grant.end()
                 self._prepared = None
             self._source.reset(view, position)
             self.cursors.save()

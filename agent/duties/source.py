@@ -26,7 +26,7 @@ AGAIN = 2.0
 
 
 class Source:
-    """Reads for one consumer.
+    """Reads for one consumer. `ceiling`: bytes of the longest record, and batch, that memory will ever allow.
 
     `skipped(view, start, count, why)` is told of bytes that cannot be read, `corrupt(error)` of a cursor that is wrong.
     """
@@ -34,8 +34,16 @@ class Source:
     def __init__(
         self, forward: Forward, views: Views, cursors: Cursors,
         skipped: Callable[[View, int, int, str], None], corrupt: Callable[[CorruptError], None],
+        ceiling: int,
     ) -> None:  # fmt: skip
         self._forward = forward
+        self._ceiling = ceiling
+        self._max_record = min(ceiling, forward.max_record)
+        self._most = 0
+        self._turn = ""
+        """The stream that is waiting for what it wants: nobody goes before it."""
+        self.wanted = 0
+        """Bytes that must be allowed before that stream can go on; 0: nothing in particular."""
         self._views = views
         self._cursors = cursors
         self._skipped = skipped
@@ -67,16 +75,20 @@ class Source:
         self._met.add(view.stream_id)
         self._cursors.reset(view.name, view.stream_id, position)
 
-    def find(self, now: float) -> tuple[Parcel | None, float | None]:
-        """The next batch, begun; or the time at which one may be due, None where nothing waits."""
+    def find(self, now: float, most: int) -> tuple[Parcel | None, float | None]:
+        """The next batch, begun, of at most `most` bytes; or the time at which one may be due, None: nothing waits.
+
+        Where what comes next is longer and cannot be divided, `wanted` says how long it is.
+        """
         due: float | None = None
         self._now = now
+        self._most, self.wanted = most, 0
         if not self._views.ready:
             return None, None
         if self._old is None:
             self._old = frozenset(view.stream_id for view in self._views.all()) if self._skip_old else frozenset()
         self._try_again(now)
-        for stream_id, since in list(self._fresh.items()):
+        for stream_id, since in sorted(self._fresh.items(), key=lambda item: item[0] != self._turn):
             view = self._views.get(stream_id)
             if view is None:
                 self._fresh.pop(stream_id, None)
@@ -96,6 +108,10 @@ class Source:
                 self._later[stream_id] = now + AGAIN
                 raise
             self._later.pop(stream_id, None)
+            self._turn = stream_id if self.wanted else ""
+            if self.wanted:
+                self._fresh.setdefault(stream_id, 0.0)
+                return None, now
             if parcel is not None:
                 self._fresh.setdefault(stream_id, now)
                 return parcel, None
@@ -134,6 +150,14 @@ class Source:
 
     def _take(self, view: View, position: int) -> Parcel | None:
         if waiting := self._resend.get(view.stream_id):
+            size = waiting[0].end - waiting[0].start
+            if size > self._ceiling:
+                # Memory was larger when this batch was made. It is sent again, but not as the same batch.
+                del self._resend[view.stream_id]
+                self._cursors.reset(view.name, view.stream_id, waiting[0].start)
+                return self._take(view, waiting[0].start)
+            if self._lacks(size):
+                return None
             found = self._again(view, waiting[0])
             if found is not None:
                 waiting.popleft()
@@ -146,8 +170,11 @@ class Source:
         if run.skipped and not run.data:
             return self._pass(view, position, run)
         records = self._records(run)
-        taken = cut(records, self._forward.batch.max_bytes, self._forward.batch.max_records)
+        taken = cut(records, min(self._most, self._forward.batch.max_bytes), self._forward.batch.max_records)
         start, end = taken[0].start, taken[-1].end
+        if len(taken) == 1 and not run.cut and self._lacks(end - start):
+            self._rest = (view.stream_id, run.start, run.data)
+            return None
         if run.skipped:
             self._skipped(view, position, run.skipped, run.why)
         if end < run.end:
@@ -155,6 +182,13 @@ class Source:
         parcel = self._pack(view, start, end, taken)
         self._cursors.begin(view.name, view.stream_id, start, end)
         return parcel
+
+    def _lacks(self, size: int) -> bool:
+        """True when so many bytes, which cannot be divided, must be allowed first."""
+        if size <= self._most:
+            return False
+        self.wanted = size
+        return True
 
     def _pass(self, view: View, position: int, run: Run) -> Parcel | None:
         """Nothing is left to read up to there. The cursor follows at once, or when the batches before are settled."""
@@ -187,10 +221,10 @@ class Source:
         rest, self._rest = self._rest, None
         if rest is not None and rest[:2] == (view.stream_id, position):
             return Run(position, position + len(rest[2]), rest[2])
-        limit = size or max(1, self._forward.batch.max_bytes - MEMBER)
+        limit = size or max(1, min(self._most, self._forward.batch.max_bytes) - MEMBER)
         return reader.read(view, position, lambda: self._views.get(view.stream_id) or view, limit,
-                           self._forward.max_record)  # fmt: skip
+                           self._max_record)  # fmt: skip
 
     def _pack(self, view: View, start: int, end: int, records: list[Record]) -> Parcel:
         otlp = self._forward.kind == "otlp"
-        return pack(view.name, view.stream_id, records, start, end, otlp=otlp, max_record=self._forward.max_record)
+        return pack(view.name, view.stream_id, records, start, end, otlp=otlp, max_record=self._max_record)

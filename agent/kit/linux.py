@@ -23,6 +23,9 @@ _STATX_BTIME = 0x800
 _F_SETSIG = 10
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEPT = 16 << 20
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30}
+_IOPRIO_WHO_PROCESS = 1
+_IO_CLASSES = {"best-effort": 2 << 13 | 7, "idle": 3 << 13}
 
 MAGIC = {
     0xEF53: "ext4",
@@ -71,6 +74,21 @@ def tune_memory() -> None:
         return
     for parameter, value in ((_M_MMAP_THRESHOLD, _KEPT), (_M_TRIM_THRESHOLD, _KEPT), (_M_ARENA_MAX, 1)):
         mallopt(parameter, value)
+
+
+def trim_memory() -> None:
+    """Give freed memory that the C library keeps back to the system (malloc_trim(3))."""
+    trim = getattr(_libc, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def set_io_class(name: str) -> None:
+    """Put the calling thread into the I/O class `best-effort` (its lowest level) or `idle` (ioprio_set(2))."""
+    number = _IOPRIO_SET.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, "ioprio_set is not known for this machine")
+    _call("syscall", number, _IOPRIO_WHO_PROCESS, 0, _IO_CLASSES[name])
 
 
 def punch(fd: int, offset: int, length: int) -> None:

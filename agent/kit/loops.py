@@ -17,6 +17,7 @@ import anyio.to_thread
 from agent.kit import log
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, StoppingError
+from agent.kit.priority import WORK
 
 _log = log.get("loops")
 
@@ -149,7 +150,7 @@ async def repeat(duty: Duty, *, clock: Clock, limiter: anyio.CapacityLimiter, wa
     while True:
         began = clock.monotonic()
         try:
-            due = await anyio.to_thread.run_sync(duty.step, began, limiter=limiter)
+            due = await anyio.to_thread.run_sync(_step, duty, began, limiter=limiter)
         except StoppingError:
             await waker.sleep(None)
             continue
@@ -161,6 +162,11 @@ async def repeat(duty: Duty, *, clock: Clock, limiter: anyio.CapacityLimiter, wa
         observer.stepped(duty.name, now - began)
         _succeeded(duty.name, failures, observer)
         await waker.sleep(None if due is None else max(0.0, due - now))
+
+
+def _step(duty: Duty, now: float) -> float | None:
+    WORK.lower()
+    return duty.step(now)
 
 
 def _failed(name: str, error: Exception, failures: Failures, now: float, observer: Observer) -> float:

@@ -22,6 +22,7 @@ from isal import isal_zlib
 from agent import __version__
 from agent.kit.clock import Clock
 from agent.kit.errors import ConfigError, printable
+from agent.kit.priority import WORK
 from agent.kit.retry import parse_retry_after
 from agent.otlp import answer as answers
 from agent.otlp import protobuf
@@ -107,6 +108,7 @@ class OtlpSink:
         await self._client.aclose()
 
     def _body(self, batch: Batch) -> bytes:
+        WORK.lower()
         # The limit is on the body as encoded, and protobuf is shorter: so it is checked once, below.
         body = join(batch.records, batch.signal, sys.maxsize)
         encode = self._encoders.get(batch.signal)

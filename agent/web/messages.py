@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from agent.components import State
-from agent.control import CheckStatus
+from agent.control import CheckStatus, Own
 from agent.kit.errors import AgentError
 
 SOCKET = "agent.sock"
@@ -162,6 +162,8 @@ class Health(msgspec.Struct, frozen=True):
     collector_endpoint: str = ""
     """Where the first OTLP forward sends to now; empty where there is none."""
     service_name: str = ""
+    own: Own | None = None
+    """What the agent itself uses, and what it may use: its memory budget among it."""
     resilience_metrics: Resilience | None = None
     """Delivery in numbers, all forwards together; null where nothing is forwarded."""
     checks: list[CheckStatus] = []

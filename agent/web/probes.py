@@ -90,6 +90,7 @@ class Probes:
             components=[_part(part, checks if verbose else []) for part in components],
             collector_endpoint=next((one.destination for one in status.forwards if one.kind == "otlp"), ""),
             service_name=status.service_name,
+            own=status.own,
             resilience_metrics=resilience(status.forwards),
             checks=checks if verbose else [],
             sources=self._facts.sources() if verbose else {},

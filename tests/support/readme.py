@@ -7,19 +7,46 @@ command instead, for .ci/run.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from agent.config import render
-from agent.metrics import Metrics, StreamSeries
+from agent.health import exposition as health
+from agent.metrics import Family, ForwardSeries, MemorySeries, Metrics, StreamSeries
 
 README = Path(__file__).parents[2] / "README.md"
+SCRAPES = Path(__file__).parents[1] / "data/system"
 
 
 def metrics_reference() -> str:
     """A table of every own metric."""
-    families = sorted([*Metrics().reference(), *StreamSeries.families])
+    families = sorted(own_families())
     rows = [f"| `{one.name}` | {one.type} | {', '.join(one.labels)} | {one.help} |" for one in families]
     return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def own_families() -> set[Family]:
+    """Every family that an agent may expose: its own, those of delivery and checks, those of machine and container."""
+    series = (*StreamSeries.families, *ForwardSeries.families, *MemorySeries.families)
+    fixed = {*Metrics().reference(), *series, *health.ROWS}
+    classics = {
+        Family(f"{name}_health_status", "gauge", (), f"State of the check {name}, where there is one of this name.")
+        for name in health.CLASSICS
+    }
+    return fixed | classics | set(_system())
+
+
+def _system() -> Iterator[Family]:
+    """What the golden scrapes of known machines hold, with both versions of cgroups."""
+    found: dict[str, Family] = {}
+    for scrape in ("v1.txt", "v2.txt"):
+        for family in text_string_to_metric_families((SCRAPES / scrape).read_text("utf-8")):
+            name = family.samples[0].name
+            labels = tuple(family.samples[0].labels)
+            found[name] = Family(name, family.type, labels, family.documentation)
+    yield from found.values()
 
 
 def section(text: str, markers: tuple[str, str]) -> str:

@@ -1,0 +1,216 @@
+"""The agent's own memory: who may read how much, so that no backlog ends in an out-of-memory kill.
+
+Invariants:
+
+- A batch is read only when what it takes at its largest fits below the limit, beside what is in use and what was
+  granted before and may still be taken. What does not fit waits on disk.
+- From `TIGHT` of the limit on batches are small and a consumer has one under way; nothing may begin beyond `FULL`.
+- Without a limit everything is granted.
+
+How much a batch takes was measured, as multiples of its records' bytes, and rounded up: `WEIGHTS`.
+"""
+
+from __future__ import annotations
+
+import resource
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from agent.components import State
+from agent.control import MemoryState, Own
+from agent.kit import linux, log
+from agent.kit.clock import Clock
+from agent.kit.priority import WORK
+from agent.system.memory_limit import Memory, MemoryReader
+
+_log = log.get("budget")
+
+TIGHT = 0.75
+FULL = 0.9
+SMALL = 512 << 10
+"""Bytes of a batch while memory is tight."""
+LEAST = 128 << 10
+"""A batch of fewer bytes is not worth a request: rather wait."""
+SPARE = 2 << 20
+"""Segments are read by the member: so much may be read beyond a batch."""
+LONGEST = 1 << 20
+"""A record of so many bytes is always read, however low the limit."""
+
+_FRESH = 0.05
+"""Seconds for which a measurement serves; what is granted meanwhile is counted beside it."""
+_TRIM_EVERY = 1.0
+_PATIENCE = 10.0
+"""Seconds of waiting for memory after which people are told."""
+
+
+class Weight(NamedTuple):
+    """Memory that a batch takes, as a multiple of its bytes."""
+
+    read: int
+    """At most, from reading to the end."""
+    send: int
+    """Still to come once it is read and checked: the request, encoded and compressed."""
+
+
+WEIGHTS = {"json": Weight(7, 3), "protobuf": Weight(15, 12)}
+
+
+class Ask(NamedTuple):
+    """What a consumer wants to read."""
+
+    bytes: int
+    weight: Weight
+    busy: bool = False
+    """It has batches under way."""
+    whole: bool = False
+    """It cannot be less: a long record, or a batch that is sent again."""
+
+
+def decide(memory: Memory, reserved: int, ask: Ask) -> int:
+    """How many bytes may be read now; 0: wait. `reserved` bytes are granted and not in use yet."""
+    if not memory.limit:
+        return ask.bytes
+    room = int(FULL * memory.limit) - memory.used - reserved - SPARE
+    if ask.whole:
+        return ask.bytes if ask.bytes * ask.weight.read <= room else 0
+    most = min(ask.bytes, room // ask.weight.read)
+    if memory.share >= TIGHT:
+        most = 0 if ask.busy else min(most, SMALL)
+    return most if most >= min(LEAST, ask.bytes) else 0
+
+
+class Grant:
+    """Leave to read `bytes`; its memory stays reserved until `end`."""
+
+    def __init__(self, budget: Budget, ask: Ask, granted: int) -> None:
+        self.bytes = granted
+        self._budget = budget
+        self._weight = ask.weight
+        self.reserved = granted * ask.weight.read
+
+    def read(self, size: int) -> None:
+        """`size` bytes were read and checked: they count as used now, what sending takes is still to come."""
+        self._budget.change(self, size * self._weight.send)
+
+    def end(self) -> None:
+        """All of it is free again; a second call does nothing."""
+        self._budget.change(self, 0)
+
+
+class Budget:
+    """Grants memory to consumers, and tells how things are. From any thread."""
+
+    def __init__(
+        self, clock: Clock, reader: MemoryReader | None = None,
+        report: Callable[[State, str, str], None] = lambda _state, _message, _hint: None,
+    ) -> None:  # fmt: skip
+        """`report(state, message, hint)` is told when waiting lasts, and when it is over; no reader is no limit."""
+        self._clock = clock
+        self._reader = reader
+        self._report = report
+        self._lock = threading.Lock()
+        self._memory = Memory(0, 0, "none")
+        self._measured = self._trimmed = float("-inf")
+        self._reserved = 0
+        self._state: MemoryState = "unlimited"
+        self._waiting_since: float | None = None
+        self._told = False
+        self.pauses = 0
+        self._first = self._measure(clock.monotonic())
+
+    def longest(self, weight: Weight, wanted: int) -> int:
+        """Bytes of the longest record that may be read, `wanted` without a limit; the same for the whole run."""
+        if not self._first.limit:
+            return wanted
+        room = int(TIGHT * self._first.limit) - self._first.used
+        return min(wanted, max(LONGEST, room // weight.read))
+
+    def ask(self, ask: Ask) -> Grant | None:
+        """Leave to read, or None: ask again later."""
+        with self._lock:
+            now = self._clock.monotonic()
+            memory = self._measure(now)
+            granted = decide(memory, self._reserved, ask)
+            self._note(memory, ask, granted, now)
+            if not granted:
+                return None
+            grant = Grant(self, ask, granted)
+            self._reserved += grant.reserved
+        return grant
+
+    def change(self, grant: Grant, reserved: int) -> None:
+        """Note that a grant reserves more or less from now on."""
+        with self._lock:
+            self._reserved += reserved - grant.reserved
+            grant.reserved = reserved
+
+    def own(self) -> Own:
+        """How much the agent uses now."""
+        times = resource.getrusage(resource.RUSAGE_SELF)
+        reader = self._reader or MemoryReader()
+        with self._lock:
+            memory, reserved = self._measure(self._clock.monotonic()), self._reserved
+        if not memory.limit:
+            memory = reader.read()
+        return Own(
+            cpu_seconds=times.ru_utime + times.ru_stime,
+            resident_bytes=reader.resident(),
+            memory_used=memory.used,
+            memory_limit=memory.limit,
+            memory_source=memory.source,
+            memory_state=self._state if memory.limit else "unlimited",
+            memory_pauses=self.pauses,
+            granted_bytes=reserved if memory.limit else 0,
+            cpu_limit=reader.cpus(),
+            nice=WORK.nice,
+            ionice=WORK.io,
+            priority_problem=WORK.problem,
+        )
+
+    def _measure(self, now: float) -> Memory:
+        if self._reader is not None and now - self._measured >= _FRESH:
+            self._measured = now
+            self._memory = self._reader.read()
+            if self._memory.share >= TIGHT and now - self._trimmed >= _TRIM_EVERY:
+                self._trimmed = now
+                linux.trim_memory()
+                self._memory = self._reader.read()
+            if self._state != "paused":
+                self._state = _state(self._memory)
+        return self._memory
+
+    def _note(self, memory: Memory, ask: Ask, granted: int, now: float) -> None:
+        """Keep state and counts; people are told only of a wait that lasts."""
+        if granted or ask.busy:
+            # One that has batches under way waits for their end, which is no trouble.
+            self._state = _state(memory)
+            if granted:
+                self._waiting_since = None
+                self._tell(memory, waiting=False)
+            return
+        if self._state != "paused":
+            self.pauses += 1
+        self._state = "paused"
+        self._waiting_since = now if self._waiting_since is None else self._waiting_since
+        if now - self._waiting_since >= _PATIENCE:
+            self._tell(memory, waiting=True)
+
+    def _tell(self, memory: Memory, *, waiting: bool) -> None:
+        if waiting == self._told:
+            return
+        self._told = waiting
+        used = f"{memory.used >> 20} of {memory.limit >> 20} MiB are in use ({memory.source})"
+        if waiting:
+            _log.warning("delivery waits for memory", used=memory.used, limit=memory.limit, source=memory.source)
+            hint = "records wait on disk; raise the limit, or lower forward.batch.max_bytes and in_flight"
+            self._report("degraded", f"delivery waits for memory: {used}", hint)
+        else:
+            _log.info("delivery goes on, there is memory again", used=memory.used, limit=memory.limit)
+            self._report("ok", "", "")
+
+
+def _state(memory: Memory) -> MemoryState:
+    if not memory.limit:
+        return "unlimited"
+    return "tight" if memory.share >= TIGHT else "normal"
