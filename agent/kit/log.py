@@ -254,6 +254,16 @@ def setup(
     return _current
 
 
+def set_level(level: Level) -> None:
+    """Write events of `level` and above from now on."""
+    _current.set_level(level)
+
+
+def recent() -> list[str]:
+    """The last lines logged, oldest first."""
+    return _current.ring.lines()
+
+
 def _to_journal(stream: TextIO, journal: str) -> bool:
     """True when `stream` is the journal's socket itself: $JOURNAL_STREAM is its device and inode (systemd.exec(5))."""
     try:

@@ -52,7 +52,7 @@ def rules() -> list[str]:
 def known() -> set[str]:
     """Every series there is: the agent's own, those of its process, the machine's, and the recorded ones."""
     metrics = Metrics()
-    metrics.attach(StreamSeries(list), *StreamSeries.families)
+    metrics.attach(StreamSeries(list, int), *StreamSeries.families)
     names = {f"{family.name}{end}" for family in metrics.reference() for end in ("", "_bucket", "_count", "_sum")}
     golden = [(built.ROOT / f"tests/data/system/{tree}.txt").read_text() for tree in ("v2", "v1", "plain")]
     names |= set(re.findall(r"^# TYPE (\S+)", "\n".join(golden), re.MULTILINE))

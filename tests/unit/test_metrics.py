@@ -63,7 +63,7 @@ def test_a_family_follows_the_naming_rules(row: Family) -> None:
 def test_the_reference_is_what_is_exposed() -> None:
     """Names, types, labels and helps of the reference are those of the exposition, and none is missing."""
     metrics = Metrics()
-    metrics.attach(StreamSeries(lambda: streams("a")), *StreamSeries.families)
+    metrics.attach(StreamSeries(lambda: streams("a"), lambda: 9), *StreamSeries.families)
     metrics.duty_steps.labels("keeper")
     metrics.duty_failures.labels("keeper")
     metrics.duty_step_seconds.labels("keeper")
@@ -160,7 +160,7 @@ def test_an_attached_collector_is_exposed_and_documented() -> None:
 
 def test_streams_beyond_the_cap_are_summed() -> None:
     """The first streams have series, the rest is one number."""
-    series = StreamSeries(lambda: streams("a", "b", "c", "d"), cap=2)
+    series = StreamSeries(lambda: streams("a", "b", "c", "d"), lambda: 2)
 
     assert live_of(series) == {"a": 10, "b": 10, OTHER: 20}
 
@@ -169,7 +169,7 @@ def test_the_number_of_series_does_not_grow_with_the_files() -> None:
     """Ten thousand files make as many series as the cap allows, and all series together stay below 300."""
     metrics = Metrics()
     crowd = streams(*(f"{number:05}.json" for number in range(10_000)))
-    metrics.attach(StreamSeries(lambda: crowd), *StreamSeries.families)
+    metrics.attach(StreamSeries(lambda: crowd, lambda: 50), *StreamSeries.families)
 
     found = samples(metrics.registry)
 
@@ -181,7 +181,7 @@ def test_the_number_of_series_does_not_grow_with_the_files() -> None:
 def test_a_stream_keeps_its_series_while_it_lives() -> None:
     """A newcomer that sorts before the others takes nobody's series; a stream that is gone leaves its place."""
     now = streams("m", "n")
-    series = StreamSeries(lambda: now, cap=2)
+    series = StreamSeries(lambda: now, lambda: 2)
     live_of(series)
 
     now = streams("a", "m", "n")
@@ -192,11 +192,21 @@ def test_a_stream_keeps_its_series_while_it_lives() -> None:
 
 def test_a_stream_called_other_does_not_double_a_series() -> None:
     """It counts among the others, whatever the cap."""
-    series = StreamSeries(lambda: streams(OTHER, "a", "b"), cap=1)
+    series = StreamSeries(lambda: streams(OTHER, "a", "b"), lambda: 1)
+
+    assert live_of(series) == {"a": 10, OTHER: 20}
+
+
+def test_a_lower_cap_holds_at_once() -> None:
+    """A reload may change it."""
+    cap = 3
+    series = StreamSeries(lambda: streams("a", "b", "c"), lambda: cap)
+    live_of(series)
+    cap = 1
 
     assert live_of(series) == {"a": 10, OTHER: 20}
 
 
 def test_a_cap_of_zero_exposes_no_stream() -> None:
     """Then there is not even a family."""
-    assert list(StreamSeries(lambda: streams("a"), cap=0).collect()) == []
+    assert list(StreamSeries(lambda: streams("a"), lambda: 0).collect()) == []

@@ -15,9 +15,8 @@ from agent import cli
 from agent.cli.commands import app
 from agent.config import load
 from agent.config.keys import known
-from agent.metrics import Metrics, StreamSeries
 from agent.streams.index import Index
-from tests.support.readme import README, command, metrics_reference, renewed, section
+from tests.support.readme import README, command, metrics_reference, own_families, renewed, section
 
 TEXT = README.read_text("utf-8")
 SHELL = """#!/bin/sh
@@ -121,16 +120,16 @@ def test_keys_named_in_the_text_exist() -> None:
 
 def test_metrics_named_in_the_text_exist() -> None:
     """An alert on a metric that does not exist never fires."""
-    families = {one.name for one in (*Metrics().reference(), *StreamSeries.families)}
+    families = {one.name for one in own_families()}
 
     assert set() == set(re.findall(r"telemetry_agent_\w+", TEXT)) - families
 
 
 def test_every_metric_has_its_row() -> None:
-    """The series of single streams are metrics as well."""
+    """Those of streams, delivery, checks, the machine and the container are metrics as well."""
     table = metrics_reference()
 
-    assert all(f"| `{one.name}` |" in table for one in (*Metrics().reference(), *StreamSeries.families))
+    assert all(f"| `{one.name}` |" in table for one in own_families())
 
 
 def test_every_command_is_in_the_table() -> None:
