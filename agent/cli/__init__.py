@@ -20,7 +20,7 @@ time is a promise, and the agent itself is one of the commands.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 OK = 0
 FAILED = 1
@@ -38,23 +38,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from agent.cli.probe import main as probe
 
         return probe(words)
+    from agent.cli.quick import read, run
+
+    said = read(words)
+    return _typed(words) if said is None else _guarded(lambda: run(said), lambda: False)
+
+
+def _typed(words: Sequence[str]) -> int:
     from agent.cli.commands import app
     from agent.cli.options import Invocation
-    from agent.kit.errors import AgentError
 
     invocation = Invocation()
-    try:
+
+    def act() -> int:
         app(words, prog_name="telemetry-agent", obj=invocation)
+        return OK
+
+    return _guarded(act, lambda: invocation.debug)
+
+
+def _guarded(act: Callable[[], int], debugging: Callable[[], bool]) -> int:
+    """Do it; an error is told in a sentence, or shown whole when that was asked for."""
+    from agent.kit.errors import AgentError
+
+    try:
+        return act()
     except AgentError as error:
-        if invocation.debug:
+        if debugging():
             raise
         return _tell(error)
     except Exception as error:
-        if invocation.debug:
+        if debugging():
             raise
         print(_unexpected(error), file=sys.stderr)
         return FAILED
-    return OK
 
 
 def _tell(error: Exception) -> int:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 _ID = re.compile(rb'"telemetry_agent\.sequence"\s*,\s*"value"\s*:\s*\{\s*"intValue"\s*:\s*"?(\d+)')
-_END = 14
-"""Bytes of a segment after its index: the index's length (u32 LE), an empty deflate block (2), CRC and size (8)."""
+_END = 18
+"""Bytes after a segment's index: its CRC and length (u32 LE each), an empty deflate block (2), CRC and size (8)."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _id(line: bytes) -> int | None:
 def _index(path: Path) -> dict[str, Any]:
     with path.open("rb") as segment:
         segment.seek(-_END, os.SEEK_END)
-        (length,) = struct.unpack("<I", segment.read(4))
+        _, length = struct.unpack("<II", segment.read(8))
         segment.seek(-_END - length, os.SEEK_END)
         index: dict[str, Any] = json.loads(segment.read(length))
     return index
