@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 
 import msgspec
 
@@ -23,6 +22,7 @@ from agent.kit.schedule import next_run
 from agent.kit.units import Share
 from agent.metrics import Metrics
 from agent.streams import hooks, plan
+from agent.streams.ages import Ages
 from agent.streams.catalog import Catalog, Leftovers, Place, Stream, fill, read_archive
 from agent.streams.departure import Departures
 from agent.streams.hints import Hint, Hints
@@ -66,7 +66,6 @@ class Engine:
         self._metrics = metrics
         self._breathe = breathe
         self.catalog = Catalog(config)
-        self._load_ages: dict[tuple[str, str], tuple[float, float]] = {}
         self._opened: list[Directory] = []
         self._releasing: dict[Stream, None] = {}
         self._stuck: set[Stream] = set()
@@ -123,6 +122,7 @@ class Engine:
     def _begin(self, root: Directory, audit: Audit, hints: Hints, known: dict[str, Hint]) -> None:
         self.audit, self.hints = audit, hints
         self.tools = Tools(self._clock, audit, self._metrics, hints, boot_id(), self._breathe, self._tell_changed)
+        self.ages = Ages(self._clock, self.tools.boot, self.state)
         self.holding = Holding(self.config.forward, self.state)
         self.survey = Survey(self.tools, self.catalog, self.config.files)
         self.sealer = Sealer(self.tools)
@@ -172,6 +172,7 @@ class Engine:
         """Read a place's archive and deal with what a crash left."""
         segments, left = read_archive(place)
         fill(self.catalog, place, segments)
+        self.ages.witness(segments)
         for name, error in left.damaged:
             self.audit.write("error", reason="damaged segment", path=os.path.join(place.archive.path, name))
             _log.warning("a segment cannot be read", error=error)
@@ -487,6 +488,8 @@ class Engine:
 
     def plan_retention(self, total: int) -> list[tuple[Stream, plan.Retire]]:
         """What retention would delete now; `total` is what the directory takes on disk."""
+        if not self.reading:
+            self.ages.keep_time()
         shelves: list[plan.Shelf] = []
         owners: dict[str, Stream] = {}
         for stream in self.catalog.all():
@@ -502,7 +505,7 @@ class Engine:
         claims = self.holding.claims(stream)
         end = stream.incarnation.end if stream.incarnation else stream.end
         rows = []
-        for one, age in zip(stream.segments, self._ages(stream), strict=True):
+        for one, age in zip(stream.segments, self.ages.of(stream.segments), strict=True):
             rows.append(
                 plan.Shelved(
                     stream.name, one.name, one.extent.end, age, one.allocated, one.marker, one is last,
@@ -510,21 +513,6 @@ class Engine:
                 )
             )  # fmt: skip
         return plan.Shelf(stream.retention, rows, stream.facts.there)
-
-    def _ages(self, stream: Stream) -> list[float]:
-        """Each segment's age. An older one is never younger than the next, whoever touched its file."""
-        ages = [self._age(stream.name, one.name, one.sealed_at, one.changed) for one in stream.segments]
-        return list(accumulate(reversed(ages), max))[::-1]
-
-    def _age(self, stream: str, name: str, sealed_at: float, changed: float) -> float:
-        """Seconds since the seal: as first seen, plus monotonic time since then (attack M1)."""
-        now = self._clock.monotonic()
-        key = (stream, name)
-        if key not in self._load_ages:
-            wall = self._clock.now()
-            self._load_ages[key] = (max(0.0, min(wall - sealed_at, wall - changed)), now)
-        age, seen = self._load_ages[key]
-        return age + now - seen
 
     def _room(self, total: int) -> plan.Room:
         info = os.fstatvfs(self.catalog.places[""].archive.fd)
@@ -540,7 +528,7 @@ class Engine:
             self._breathe()
             try:
                 freed += self.retainer.carry_out(stream, item)
-                self._load_ages.pop((stream.name, item.segment.name), None)
+                self.ages.forget(stream.id.hex(), item.segment.name)
             except StoppingError:
                 raise
             except (OSError, AgentError) as error:

@@ -1,13 +1,15 @@
 """The index of a segment: JSON in the extra field of its last, empty gzip member. Its keys are a public contract.
 
-The member is found from the file's end with one small read: its last bytes are the index's own length (u32 LE),
-an empty deflate stream `03 00`, and a zero CRC and length. An index fits 64 KiB, the extra field's limit.
+The member is found from the file's end with one small read: its last bytes are the CRC-32 of the JSON and its length
+(u32 LE each), an empty deflate stream `03 00`, and a zero CRC and length. An index fits 64 KiB, the extra field's
+limit. A checksum of the gzip header (FHCRC) would be the format's own way, but not every reader takes it.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+import zlib
 from typing import Annotated
 
 import msgspec
@@ -19,8 +21,8 @@ MAX_JSON = 60 << 10
 """Bytes of JSON at which a segment ends (XLEN is 16 bits: attack H11)."""
 
 _TAIL = b"\x03\x00" + b"\0" * 8
-_LENGTH = struct.Struct("<I")
-_END = _LENGTH.size + len(_TAIL)
+_CHECK = struct.Struct("<II")
+_END = _CHECK.size + len(_TAIL)
 _HEAD = struct.Struct("<4BI2BH2sH")
 _ONE_READ = 2048
 
@@ -50,6 +52,10 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     marker: bool = False
     """True for a segment without records that only keeps the position of a retired one."""
     sealed_at: float = 0.0
+    boot: str = ""
+    """The kernel's id of the boot in which it was sealed; empty when that is not known."""
+    uptime: float = 0.0
+    """Seconds on that boot's steady clock when it was sealed: its age, whatever the wall clock did since."""
     guard: str = ""
     """Of a marker: the guard's bytes in base64, by which the live file is known again."""
     members: tuple[tuple[int, int], ...] = ()
@@ -82,7 +88,7 @@ def encode(index: Index) -> bytes:
         text = json.dumps(msgspec.to_builtins(index), separators=(",", ":")).encode("ascii")
     if len(text) > MAX_JSON:
         raise ValueError(f"index of {len(text)} bytes")
-    payload = text + _LENGTH.pack(len(text))
+    payload = text + _CHECK.pack(zlib.crc32(text), len(text))
     head = _HEAD.pack(0x1F, 0x8B, 8, 4, 0, 0, 255, len(payload) + 4, b"TI", len(payload))
     return head + payload + _TAIL
 
@@ -100,7 +106,7 @@ def decode(tail: bytes) -> tuple[Index, int] | int:
     """
     if len(tail) < _END or not tail.endswith(_TAIL):
         raise CorruptError("the file does not end in a segment index")
-    length = _LENGTH.unpack_from(tail, len(tail) - _END)[0]
+    checksum, length = _CHECK.unpack_from(tail, len(tail) - _END)
     whole = size_of(length)
     if length > MAX_JSON:
         raise CorruptError("the segment index has an impossible length")
@@ -108,9 +114,13 @@ def decode(tail: bytes) -> tuple[Index, int] | int:
         return whole
     begin = len(tail) - whole
     head = _HEAD.unpack_from(tail, begin)
-    if head[:4] != (0x1F, 0x8B, 8, 4) or head[8] != b"TI":
+    extra = length + _CHECK.size
+    if head[:4] != (0x1F, 0x8B, 8, 4) or head[7:] != (extra + 4, b"TI", extra):
         raise CorruptError("the segment index has no gzip member around it")
-    return _parse(tail[begin + _HEAD.size : begin + _HEAD.size + length]), whole
+    text = tail[begin + _HEAD.size : begin + _HEAD.size + length]
+    if zlib.crc32(text) != checksum:
+        raise CorruptError("the segment index does not match its checksum")
+    return _parse(text), whole
 
 
 def _parse(text: bytes) -> Index:

@@ -206,6 +206,8 @@ class Recovery:
                 agent=__version__,
                 gap_before=max(0, part.start - before),
                 sealed_at=max(last.seen, float(stream.last_stamp[0])),
+                boot=self.tools.boot,
+                uptime=round(self.tools.clock.monotonic(), 3),
                 members=part.table(),
             )
             part.finish(index)

@@ -85,7 +85,7 @@ def stream(engine: Engine, one: Stream, now: float, wall: float) -> StreamStatus
         ),
         segments=len(kept),
         segment_bytes=sum(segment.allocated for segment in one.segments),
-        oldest=min((segment.sealed_at for segment in kept), default=None),
+        oldest=wall - engine.ages.of(kept)[0] if kept else None,
         ratio=plain / packed if packed else None,
         seals=one.seals,
         lost_bytes=one.lost,

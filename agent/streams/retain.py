@@ -96,6 +96,8 @@ class Retainer:
             agent=__version__,
             marker=True,
             sealed_at=round(now, 3),
+            boot=self._tools.boot,
+            uptime=round(self._tools.clock.monotonic(), 3),
             guard=b64encode(life.guard).decode("ascii") if life and current else last.guard,
         )
         part = Part.create(last.directory, names.part_name(stream.leaf), stream.id, last.identity)

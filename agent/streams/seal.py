@@ -252,6 +252,8 @@ class Sealer:
             agent=__version__,
             gap_before=draft.gap,
             sealed_at=round(now, 3),
+            boot=self._tools.boot,
+            uptime=round(self._tools.clock.monotonic(), 3),
             members=part.table(),
         )
         part.finish(draft.index)

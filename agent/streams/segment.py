@@ -7,6 +7,7 @@ does not match its header raises CorruptError with path and position, never sile
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -41,6 +42,9 @@ class Segment:
     guard: str
     changed: float
     """The inode's ctime: a second witness of the age."""
+    boot: str = ""
+    uptime: float = 0.0
+    """Seconds on the steady clock of that boot when it was sealed."""
 
     @property
     def path(self) -> str:
@@ -72,6 +76,8 @@ def describe(directory: Directory, name: str, found: Index, info: os.stat_result
         allocated=info.st_blocks * 512,
         guard=found.guard,
         changed=info.st_ctime,
+        boot=sys.intern(found.boot),
+        uptime=found.uptime,
     )
 
 

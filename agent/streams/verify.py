@@ -80,8 +80,8 @@ def _link(stream: Stream, before: Segment, after: Segment) -> Iterator[Finding]:
         hint = "a segment was removed by hand, or lost: the audit trail tells what the agent did"
         yield Finding(*where, f"{missing} bytes are missing before it", hint, "error")
     elif after.gap_before:
-        hint = "the writer truncated or left NULs: `telemetry-agent audit` has the loss"
-        yield Finding(*where, f"{after.gap_before} bytes before it are lost, and were counted", hint, "warning")
+        hint = "its writer truncated the file or left NULs there; what was lost of it is in `telemetry-agent audit`"
+        yield Finding(*where, f"{after.gap_before} positions before it hold no records", hint, "warning")
 
 
 def _segment(one: Segment) -> Iterator[Finding]:

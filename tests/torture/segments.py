@@ -89,22 +89,24 @@ def _index(data: bytes, name: str) -> tuple[int, bytes]:
     """Where the last member starts, and the JSON in it."""
     if not data.endswith(_LAST):
         raise FormatError(f"{name}: last member is not empty")
-    end = len(data) - len(_LAST) - 4
-    size = int.from_bytes(data[end : end + 4], "little") if end >= 0 else -1
+    end = len(data) - len(_LAST) - 8
+    checksum, size = struct.unpack_from("<II", data, end) if end >= 0 else (0, -1)
     start = end - size - _FIELD
     if size < 0 or start < 0:
         raise FormatError(f"{name}: no index")
     flags = data[start : start + 4]
     extra, mark, length = struct.unpack_from("<H2sH", data, start + 10)
-    if flags != b"\x1f\x8b\x08\x04" or mark != b"TI" or extra != length + 4 or length != size + 4:
+    if flags != b"\x1f\x8b\x08\x04" or mark != b"TI" or extra != length + 4 or length != size + 8:
         raise FormatError(f"{name}: no index")
+    if zlib.crc32(data[end - size : end]) != checksum:
+        raise FormatError(f"{name}: index does not match its checksum")
     return start, data[end - size : end]
 
 
 def last_member(index: dict[str, Any]) -> bytes:
     """The empty member that carries `index`."""
     text = json.dumps(index, separators=(",", ":")).encode("ascii")
-    content = text + struct.pack("<I", len(text))
+    content = text + struct.pack("<II", zlib.crc32(text), len(text))
     field = b"TI" + struct.pack("<H", len(content)) + content
     return b"\x1f\x8b\x08\x04" + bytes(5) + b"\xff" + struct.pack("<H", len(field)) + field + _LAST
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def seal(live: Path, number: int, lines: list[bytes], start: int, *, inode: int 
         "incarnation": {"inode": inode or live.stat().st_ino, "birth": None},
     }
     text = json.dumps(index).encode()
-    extra = text + struct.pack("<I", len(text))
+    extra = text + struct.pack("<II", zlib.crc32(text), len(text))
     head = struct.pack("<4BI2BH2sH", 31, 139, 8, 4, 0, 0, 255, len(extra) + 4, b"TI", len(extra))
     segment = gzip.compress(content) + head + extra + b"\x03\x00" + bytes(8)
     live.with_name(f"traces_20261122_17200{number}.json.gz").write_bytes(segment)
