@@ -60,7 +60,7 @@ class Ages:
                 self._witnesses[one.boot] = (one.uptime, one.sealed_at - one.uptime)
 
     def keep_time(self) -> None:
-        """Write down how wall and steady clock differ now, when that changed. A disk that takes nothing stops nobody."""
+        """Write down how wall and steady clock differ, when that changed. A disk that takes nothing stops nobody."""
         offset = self._clock.now() - self._clock.monotonic()
         before = self._offsets.get(self._boot)
         if not self._boot or (before is not None and abs(offset - before) <= _STEP):
