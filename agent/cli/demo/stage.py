@@ -23,9 +23,9 @@ import agent as agent_package
 from agent.cli.demo.judge import judge
 from agent.cli.demo.view import Picture, look, show_verdict
 from agent.cli.output import screen
-from agent.cli.reach import RemoteControl
 from agent.config import STATE_DIRECTORY
 from agent.kit.errors import AgentError, printable
+from agent.web.remote import RemoteControl
 
 _CONFIG = """\
 # The demo's limits: small, so that a lot happens; retention keeps everything, so that everything can be counted.

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.reach import RemoteControl, UnreachableError, running
+from agent.cli.reach import running
 from agent.config import load
 from agent.control import PlanItem, Reloaded, Rotated
 from agent.kit.errors import AgentError, ConfigError
+from agent.web.remote import RemoteControl, UnreachableError
 from tests.unit.cli.conftest import FakeControl, Stage
 from tests.unit.cli.samples import STATUS
 
