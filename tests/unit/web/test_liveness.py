@@ -11,9 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import AGENT, Program
+from tests.faults.test_filesystems import fill
+from tests.support.program import AGENT, Program, free_port
 from tests.support.stuck import COMMAND
+from tests.torture.mounts import mounted
 
+_SPAN = (
+    '{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":'
+    '"eee19b7ec3c1b174","name":"a","kind":1,"startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}\n'
+)
 _PROMPT = {"health.interval": "200ms"}
 
 
@@ -43,18 +49,38 @@ def test_a_directory_that_is_gone_is_told_and_leaves_the_agent_alive(tmp_path: P
         assert [200] * 3 == [program.get(path)[0] for path in ("/livez", "/readyz", "/startupz")]
 
 
+@pytest.mark.root
 def test_a_disk_that_is_full_is_told_and_leaves_the_agent_alive(tmp_path: Path) -> None:
-    """A limit that every disk exceeds stands for a full one."""
-    config = tmp_path / "agent.toml"
-    rule = 'kind = "disk"\nname = "disk_space"\npath = "/"\nwarn = ""\ncritical = "0.000001%"\n'
-    config.write_text(f"[[health.check]]\n{rule}", "utf-8")
-    with Program((*AGENT, "--config", str(config)), tmp_path / "t", _PROMPT) as program:
+    """Not one byte is left on a real file system; with room again, all is well again."""
+    with mounted("tmpfs", tmp_path, 4 << 20) as disk, Program(AGENT, disk / "t", _PROMPT) as program:
         program.wait_ready()
+        fill(disk / "filler")
         wait_for(lambda: "disk_space is unhealthy" in issues(program), program)
 
         assert [200] * 3 == [program.get(path)[0] for path in ("/livez", "/readyz", "/startupz")]
+        assert 503 == program.get("/health")[0]
         assert "disk_space_health_status 3.0" in program.get("/metrics")[1]
         assert "system_health_status 3.0" in program.get("/metrics")[1]
+
+        (disk / "filler").unlink()
+        wait_for(lambda: program.get("/health")[0] == 200, program)
+
+
+def test_a_destination_that_is_down_is_told_and_leaves_the_agent_alive(tmp_path: Path) -> None:
+    """Nobody listens where records are sent to: they wait on disk, and /health says so with 200."""
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        f'[[forward]]\nname = "nowhere"\nendpoints = ["http://127.0.0.1:{free_port()}"]\n'
+        '[forward.retry]\ninitial = "100ms"\nmaximum = "100ms"\n',
+        "utf-8",
+    )
+    with Program((*AGENT, "--config", str(config)), tmp_path / "t", _PROMPT) as program:
+        program.wait_ready()
+        (tmp_path / "t/a.json").write_text(_SPAN, "utf-8")
+        wait_for(lambda: "nowhere" in issues(program), program)
+
+        assert [200] * 4 == [program.get(path)[0] for path in ("/livez", "/readyz", "/startupz", "/health")]
+        assert "degraded" == json.loads(program.get("/health")[1])["status"]
 
 
 def test_a_bad_reload_keeps_the_old_checks_and_leaves_the_agent_alive(tmp_path: Path) -> None:
@@ -73,6 +99,43 @@ def test_a_bad_reload_keeps_the_old_checks_and_leaves_the_agent_alive(tmp_path: 
         os.kill(program.pid, signal.SIGHUP)
         wait_for(lambda: 'check_status{check="x"} 1.0' in program.get("/metrics")[1], program)
         assert "telemetry_agent_config_last_reload_successful 1.0" in program.get("/metrics")[1]
+
+
+def test_a_reload_changes_what_is_logged(tmp_path: Path) -> None:
+    """From the moment on in which it is read; and the configuration that was good before is good again."""
+    config = tmp_path / "agent.toml"
+    config.write_text('[agent]\nlog_level = "error"\n', "utf-8")
+    with Program((*AGENT, "--config", str(config)), tmp_path / "t", _PROMPT) as program:
+        program.wait_ready()
+        config.write_text('[agent]\nlog_level = "info"\n', "utf-8")
+        os.kill(program.pid, signal.SIGHUP)
+        wait_for(lambda: "configuration read again" in program.output(), program)
+        config.write_text('[agent]\nlog_level = "loud"\n', "utf-8")
+        os.kill(program.pid, signal.SIGHUP)
+        wait_for(lambda: "last_reload_successful 0.0" in program.get("/metrics")[1], program)
+        config.write_text('[agent]\nlog_level = "error"\n', "utf-8")
+        os.kill(program.pid, signal.SIGHUP)
+        wait_for(lambda: "last_reload_successful 1.0" in program.get("/metrics")[1], program)
+
+        assert "telemetry-agent runs" not in program.output()
+        assert "telemetry_agent_config_reloads_total 3.0" in program.get("/metrics")[1]
+        assert "telemetry_agent_config_reload_failures_total 1.0" in program.get("/metrics")[1]
+
+
+def test_after_many_reloads_at_once_the_last_configuration_is_in_force(tmp_path: Path) -> None:
+    """However the signals meet, what is written last is read last."""
+    config = tmp_path / "agent.toml"
+    config.write_text("", "utf-8")
+    with Program((*AGENT, "--config", str(config)), tmp_path / "t", _PROMPT) as program:
+        program.wait_ready()
+        for number in range(1, 51):
+            (tmp_path / "next").write_text(f'[rotation]\nmax_size = "{number}MB"\n', "utf-8")
+            (tmp_path / "next").rename(config)
+            os.kill(program.pid, signal.SIGHUP)
+        wait_for(lambda: '{"key":"rotation.max_size","value":"\\"50MB\\""' in program.get("/api/v1/config")[1], program)
+
+        assert "last_reload_successful 1.0" in program.get("/metrics")[1]
+        assert 200 == program.get("/livez")[0]
 
 
 def test_a_blocked_main_loop_is_dead_within_the_deadline(tmp_path: Path) -> None:
