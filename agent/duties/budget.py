@@ -182,16 +182,15 @@ class Budget:
 
     def _note(self, memory: Memory, ask: Ask, granted: int, now: float) -> None:
         """Keep state and counts; people are told only of a wait that lasts."""
-        if granted or ask.busy:
-            # One that has batches under way waits for their end, which is no trouble.
-            self._state = _state(memory)
-            if granted:
-                self._waiting_since = None
-                self._tell(memory, waiting=False)
+        if granted:
+            self._state, self._waiting_since = _state(memory), None
+            self._tell(memory, waiting=False)
             return
         if self._state != "paused":
             self.pauses += 1
         self._state = "paused"
+        if ask.busy:  # it waits for its own batches, which is no trouble
+            return
         self._waiting_since = now if self._waiting_since is None else self._waiting_since
         if now - self._waiting_since >= _PATIENCE:
             self._tell(memory, waiting=True)
