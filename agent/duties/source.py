@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from agent.config import Forward
 from agent.duties.parcel import Parcel, Record, cut, lines, pack
-from agent.kit.errors import CorruptError
+from agent.kit.errors import AgentError, CorruptError
 from agent.streams import reader
 from agent.streams.cursors import Bounds, Cursors
 from agent.streams.reader import Run, View
@@ -89,9 +89,10 @@ class Source:
             self._old = frozenset(view.stream_id for view in self._views.all()) if self._skip_old else frozenset()
         self._try_again(now)
         for stream_id, since in sorted(self._fresh.items(), key=lambda item: item[0] != self._turn):
+            # Out before its view is looked at: what grows from now on is news again.
+            self._fresh.pop(stream_id, None)
             view = self._views.get(stream_id)
             if view is None:
-                self._fresh.pop(stream_id, None)
                 continue
             try:
                 position = self._meet(view)
@@ -99,12 +100,10 @@ class Source:
                 enough = view.end - position >= self._forward.batch.max_bytes or stream_id in self._resend
                 if not enough and now < at:
                     due = at if due is None else min(due, at)
+                    self._fresh[stream_id] = since
                     continue
-                # Out first: what grows from now on is news again.
-                self._fresh.pop(stream_id, None)
                 parcel = self._take(view, position)
-            except OSError:
-                self._fresh.pop(stream_id, None)
+            except (OSError, AgentError):
                 self._later[stream_id] = now + AGAIN
                 raise
             self._later.pop(stream_id, None)
@@ -115,7 +114,7 @@ class Source:
             if parcel is not None:
                 self._fresh.setdefault(stream_id, now)
                 return parcel, None
-            if view.end > position:
+            if view.end > position or stream_id in self._resend:
                 # Half a record, or a file that is leased for a moment: growth is noticed, the end of a lease is not.
                 self._later[stream_id] = now + AGAIN
         times = [*([] if due is None else [due]), *self._later.values()]

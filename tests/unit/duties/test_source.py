@@ -1,0 +1,91 @@
+"""Which batch is next: nothing that grew, or could not be read for a moment, is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.duties import source
+from agent.duties.parcel import Parcel
+from agent.kit.errors import AgentError
+from agent.streams import reader
+from agent.streams.reader import View
+from tests.support.hostile import Hostile
+from tests.support.yard import LEAF, Yard, forward, spans
+
+MOST = 4 << 20
+NOW = 1e9
+"""Later than anything was noticed."""
+
+
+def yard_of(path: Path) -> Yard:
+    """A life in which nobody listens."""
+    return Yard(path, forward(Hostile("http://127.0.0.1:9")))
+
+
+def find(yard: Yard, now: float) -> tuple[Parcel | None, float | None]:
+    """The next batch, or when to look again."""
+    found = yard.forwards.consumers["out"]._source.find(now, MOST)
+    yard.forwards.consumers["out"].cursors.save()
+    return found
+
+
+def test_growth_during_a_look_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream grows just after its view was taken: the next look finds what came."""
+    with yard_of(tmp_path) as yard:
+        yard.write(spans(0, 3))
+        yard.look()
+        first, _ = find(yard, NOW)
+        views = yard.keeper.views
+        get: Callable[[str], View | None] = views.get
+
+        def grows(stream_id: str) -> View | None:
+            found = get(stream_id)
+            monkeypatch.setattr(views, "get", get)
+            yard.write(spans(3, 5))
+            yard.look()
+            return found
+
+        monkeypatch.setattr(views, "get", grows)
+        assert (None, None) == find(yard, NOW + 1)
+        second, _ = find(yard, NOW + 2)
+
+    assert first is not None
+    assert second is not None
+    assert (3, 2) == (first.records, second.records)
+
+
+@pytest.mark.parametrize("error", [None, PermissionError(13, "Permission denied"), AgentError("not now")])
+@pytest.mark.parametrize("again", [False, True])
+def test_what_could_not_be_read_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None, again: bool
+) -> None:
+    """A lease, a lock, an error that passes: tried again by itself, also a batch that must be sent again."""
+    if again:
+        with yard_of(tmp_path) as yard:
+            yard.write(spans(0, 3))
+            yard.look()
+            assert find(yard, NOW)[0]
+    with yard_of(tmp_path) as yard:
+        (tmp_path / LEAF).write_bytes(spans(0, 3))
+        yard.look()
+        real = reader.read
+
+        def fails(*_: object) -> None:
+            if error:
+                raise error
+
+        monkeypatch.setattr(reader, "read", fails)
+        if error:
+            with pytest.raises(type(error)):
+                find(yard, NOW)
+        else:
+            assert (None, NOW + source.AGAIN) == find(yard, NOW)
+        monkeypatch.setattr(reader, "read", real)
+        assert (None, NOW + source.AGAIN) == find(yard, NOW + 1)
+        found, _ = find(yard, NOW + source.AGAIN)
+
+    assert found is not None
+    assert 3 == found.records
