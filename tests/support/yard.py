@@ -99,7 +99,7 @@ class Yard:
         """A consumer's numbers."""
         return next(one for one in self.forwards.statuses() if one.name == name)
 
-    def run(self, until: Callable[[], bool], seconds: float = 20) -> None:
+    def run(self, until: Callable[[], bool], seconds: float = 60) -> None:
         """Ship until `until()`, which is asked again and again; then stop as the agent does. Once in a life."""
         anyio.run(self._run, until, seconds)
 

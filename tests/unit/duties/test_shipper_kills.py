@@ -114,7 +114,7 @@ def test_case_24_sigterm_while_nobody_takes_anything(tmp_path: Path, server: Hos
     assert 1 == len({heard.raw for heard in server.heard if b'"n0"' in heard.body})
 
 
-def _until(done: Callable[[], bool], seconds: float = 20) -> None:
+def _until(done: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for what other processes bring about."""
     end = time.monotonic() + seconds
     while not done():
