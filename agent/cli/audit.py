@@ -10,8 +10,8 @@ import typer
 
 from agent.cli.options import ConfigFile, Overrides, WatchedDirectory, load_managed
 from agent.cli.since import Since
-from agent.cli.words import moment, size
 from agent.kit.errors import AgentError, printable
+from agent.kit.words import moment, size
 
 if TYPE_CHECKING:
     from agent.kit.disk import Directory

@@ -9,9 +9,9 @@ import typer
 from agent.cli import BAD_CONFIG, FAILED
 from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load_managed
 from agent.cli.output import grid, print_json, screen
-from agent.cli.words import count, size
 from agent.control import PlanItem, Reloaded, Rotated
 from agent.kit.errors import printable
+from agent.kit.words import count, size
 
 
 def rotate(

@@ -9,9 +9,9 @@ import typer
 
 from agent.cli.options import AsJson, ConfigFile, Invocation, Overrides, WatchedDirectory, load_managed
 from agent.cli.output import grid, print_json, screen
-from agent.cli.words import duration, size
 from agent.control import CursorStatus
 from agent.kit.errors import printable
+from agent.kit.words import duration, size
 
 app = typer.Typer(help="Show or move the positions of consumers.", invoke_without_command=True)
 

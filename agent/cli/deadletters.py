@@ -10,8 +10,8 @@ import typer
 from agent.cli import FAILED
 from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load_managed
 from agent.cli.output import grid, print_json, screen
-from agent.cli.words import count, moment, size
 from agent.kit.errors import AgentError, printable
+from agent.kit.words import count, moment, size
 
 if TYPE_CHECKING:
     from agent.streams.deadletters import Letter

@@ -13,9 +13,9 @@ import typer
 
 from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load_managed
 from agent.cli.output import grid, natural_width, print_json, screen
-from agent.cli.words import count, duration, moment, percent, size
 from agent.control import DirectoryStatus, NextRotation, Status, StreamStatus
 from agent.kit.errors import printable
+from agent.kit.words import count, duration, moment, percent, size
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,8 +9,8 @@ import typer
 from agent.cli import FAILED
 from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load_managed
 from agent.cli.output import print_json, screen
-from agent.cli.words import count
 from agent.kit.errors import printable
+from agent.kit.words import count
 
 if TYPE_CHECKING:
     from agent.streams.verify import Finding

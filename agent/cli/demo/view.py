@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.cli.output import grid
-from agent.cli.words import count, size
+from agent.kit.words import count, size
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

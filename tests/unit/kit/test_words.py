@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.cli.words import count, duration, moment, percent, size
+from agent.kit.words import count, duration, moment, percent, size
 
 
 @pytest.mark.parametrize(
