@@ -22,7 +22,7 @@ from agent.kit.disk import Directory
 
 Event = Literal[
     "start", "stop", "seal", "release", "reset", "retire", "loss", "gap", "quarantine", "refuse", "accept",
-    "reload", "recover", "incarnation", "stream", "error", "recovered", "hook", "command", "tomb", "check",
+    "reload", "recover", "incarnation", "stream", "error", "recovered", "hook", "command", "tomb", "check", "alert",
 ]  # fmt: skip
 
 NAME = "audit.jsonl"

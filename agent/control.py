@@ -166,8 +166,12 @@ class ForwardStatus(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int
     dead_lettered: int
     empty: int
+    filtered: int
+    """Records of which the forward's filter or sampling left nothing to send."""
+    dropped_items: int
+    """Spans, log records and data points that filter or sampling left out."""
     unsettled: int
-    """Read, and neither delivered nor refused yet: read = delivered + dead_lettered + empty + unsettled."""
+    """Read, and still open: read = delivered + dead_lettered + filtered + empty + unsettled."""
     in_flight: int
     """Batches."""
     exports: int
@@ -302,6 +306,70 @@ class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
+class AlertStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that is not at rest."""
+
+    state: Literal["pending", "firing", "resolved"]
+    """A resolved one is shown for a while."""
+    labels: dict[str, str]
+    value: float | None
+    """The newest one while the condition held; null for one that JSON has no number for."""
+    description: str
+    since: float
+    """When the condition began to hold."""
+    fired: float | None = None
+    resolved: float | None = None
+
+
+class AlertRuleStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of `[[alert]]`, and its alerts."""
+
+    name: str
+    when: str
+    for_seconds: float
+    severity: str
+    notify: list[str]
+    state: Literal["inactive", "pending", "firing"]
+    """The worst of its alerts."""
+    silenced_until: float | None = None
+    silence_comment: str = ""
+    error: str = ""
+    """Why the expression has no value; its alerts stay as they were then."""
+    note: str = ""
+    """What looks like a mistake: a metric that there is not."""
+    alerts: list[AlertStatus] = []
+
+
+class NotifierStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who is told. Counts are since the start; an entry with several URLs is counted as one."""
+
+    name: str
+    kind: str
+    sent: int
+    failures: int
+    failing: bool
+    """The newest try failed; it is repeated."""
+    last_success: float | None = None
+    last_error: str = ""
+
+
+class AlertsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Every rule and every notifier."""
+
+    evaluated: float | None = None
+    """When the rules were last evaluated."""
+    rules: list[AlertRuleStatus] = []
+    notifiers: list[NotifierStatus] = []
+
+
+class Tested(msgspec.Struct, frozen=True, kw_only=True):
+    """What a notifier said to a message that was sent to try it."""
+
+    notifier: str
+    ok: bool
+    message: str = ""
+
+
 class Control(Protocol):
     """The agent as commands and pages see it. Every call may come from any thread and returns within its time.
 
@@ -345,4 +413,20 @@ class Delivery(Protocol):
 
     def replay_letters(self, consumer: str, ids: list[str], *, timeout: float = 300.0) -> Replayed:
         """Send dead letters again, all where no id is given; those that are taken are deleted."""
+        ...
+
+
+class Alerting(Protocol):
+    """What can be asked about alerts. As `Control`: from any thread, AgentError with what, where and a hint."""
+
+    def alerts(self) -> AlertsStatus:
+        """Every rule and notifier, as after the newest evaluation."""
+        ...
+
+    def test_alert(self, name: str, *, timeout: float = 60.0) -> list[Tested]:
+        """Send a message that says it is a test to everybody whom this alert's rule notifies."""
+        ...
+
+    def silence(self, name: str, seconds: float, comment: str, *, timeout: float = 10.0) -> AlertsStatus:
+        """Tell nobody that this rule's alerts fire, for so long; 0 ends a silence."""
         ...

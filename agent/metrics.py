@@ -48,6 +48,7 @@ RefuseReason = Literal[
 ]  # fmt: skip
 WatcherMode = Literal["events", "timer", "polling"]
 MemoryState = Literal["unlimited", "normal", "tight", "paused"]
+AlertState = Literal["pending", "firing", "silenced", "resolved"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 _STREAM_LIVE = (f"{PREFIX}stream_live_bytes", "Bytes of one stream that are not sealed yet.")
@@ -77,6 +78,7 @@ class Metrics:
         self._define_watching()
         self._define_running()
         self._define_web()
+        self._define_alerts()
 
     def attach(self, collector: Collector, *families: Family) -> None:
         """Add a collector of derived families; `families` are its rows in the reference.
@@ -195,6 +197,22 @@ class Metrics:
             "http_request_duration_seconds", "Time to answer a request.", (0.001, 0.01, 0.1, 0.5, 1, 10, 60)
         )
         self.http_requests_in_flight = self._gauge("http_requests_in_flight", "Requests being answered.")
+
+    def _define_alerts(self) -> None:
+        self.alerts = self._gauge(
+            "alerts", "Alerts by state; a firing one that is silenced counts as silenced.", state=get_args(AlertState)
+        )
+        self.alert_transitions = self._counter(
+            "alert_transitions", "Alerts that came into a state.", state=("pending", "firing", "resolved")
+        )
+        self.alert_evaluations = self._counter("alert_evaluations", "Evaluations of all alert rules.")
+        self.alert_evaluation_failures = self._counter(
+            "alert_evaluation_failures", "Evaluations of one rule that gave no value.", alert=()
+        )
+        self.notifications = self._counter("notifications", "Messages about alerts that were taken.", notifier=())
+        self.notification_failures = self._counter(
+            "notification_failures", "Tries to send one that failed and were repeated.", notifier=()
+        )
 
     # -- how a family is made: labels are given with the values to present at 0, empty where the user brings them
 
@@ -357,10 +375,16 @@ class Sample(NamedTuple):
 _WHO = ("forward",)
 _OTEL = ("otel_component_type", "otel_component_name", "server_address", "server_port")
 _FORWARD: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "forward_read_records": ("counter", _WHO, "Records read; each is delivered, dead-lettered, empty or unsettled."),
+    "forward_read_records": ("counter", _WHO, "Records read; each is delivered, dead-lettered, filtered, empty or open."),
     "forward_delivered_records": ("counter", _WHO, "Records that a destination took."),
     "forward_dead_lettered_records": ("counter", _WHO, "Records put into the dead letters."),
     "forward_empty_records": ("counter", _WHO, "Records with nothing in them to send."),
+    "forward_filtered_records": (
+        "counter", (*_WHO, "reason"), "Records of which the forward's filter or sampling left nothing to send."
+    ),
+    "forward_dropped_items": (
+        "counter", (*_WHO, "reason"), "Spans, log records and data points left out by filter or sampling."
+    ),
     "forward_unsettled_records": ("gauge", _WHO, "Records read whose end is still open."),
     "forward_in_flight_batches": ("gauge", _WHO, "Batches on their way."),
     "forward_sent_bytes": ("counter", _WHO, "Bytes of bodies that destinations took, as sent."),

@@ -1,1 +1,1 @@
-"""Alert rules and where they are told."""
+"""Conditions over own metrics: expression, state, and who is told."""

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from agent.config import processing
+from agent.config.alerts import Notification
 from agent.config.checks import Check, Command, Http, Levels, Process, Stream
 from agent.config.forward import NAME, Forward
 from agent.config.rules import Retention, Rotation
@@ -51,6 +53,40 @@ def problems(config: Config) -> Iterator[Problem]:
         if forward.name in {one.name for one in config.forward[:number]}:
             yield Problem(f"forward[{number}].name", f"is {forward.name!r}, as that of an entry before it")
         yield from feedback(config, forward, f"forward[{number}]")
+    yield from _alerts(config)
+
+
+def _alerts(config: Config) -> Iterator[Problem]:
+    yield from _at_least(1.0, "alerts.interval", config.alerts.interval)
+    yield from _at_least(1.0, "alerts.resend", config.alerts.resend)
+    for label in config.alerts.labels:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", label):
+            yield Problem("alerts.labels", f"has {label!r}", "write letters, digits and _, no digit first")
+    known = [one.name for one in config.notifier]
+    for number, alert in enumerate(config.alert):
+        section = f"alert[{number}]"
+        if not alert.name.strip():
+            yield Problem(f"{section}.name", "is empty")
+        if alert.name in {one.name for one in config.alert[:number]}:
+            yield Problem(f"{section}.name", f"is {alert.name!r}, as that of an entry before it")
+        if alert.repeat is not None and alert.repeat < max(1.0, alert.cooldown):
+            yield Problem(f"{section}.repeat", f"is {alert.repeat}, less than cooldown or a second")
+        for name in alert.notify:
+            if name not in known:
+                hint = f"known are {', '.join(known)}" if known else "write [[notifier]] with this name and its urls"
+                yield Problem(f"{section}.notify", f"has {name!r}, which no [[notifier]] is called", hint)
+    for number, notifier in enumerate(config.notifier):
+        yield from _notifier(notifier, f"notifier[{number}]")
+        if notifier.name in known[:number]:
+            yield Problem(f"notifier[{number}].name", f"is {notifier.name!r}, as that of an entry before it")
+
+
+def _notifier(notifier: Notification, section: str) -> Iterator[Problem]:
+    if not NAME.fullmatch(notifier.name):
+        yield Problem(f"{section}.name", f"is {notifier.name!r}", "use 1 to 64 letters, digits, '_' and '-'")
+    if not notifier.urls:
+        yield Problem(f"{section}.urls", "is empty", "write at least one URL")
+    yield from _at_least(_SHORTEST, f"{section}.timeout", notifier.timeout)
 
 
 def _files(files: Files) -> Iterator[Problem]:
@@ -119,6 +155,8 @@ def _forward(forward: Forward, section: str) -> Iterator[Problem]:
         _ = forward.retry.spread
     except ValueError as error:
         yield Problem(f"{section}.retry.jitter", str(error), 'or "full"')
+    for problem in processing.problems(section, forward.filter, forward.redact, forward.add):
+        yield Problem(*problem)
     if forward.rotation:
         yield from _rotation(forward.rotation, f"{section}.rotation")
     if forward.retention:

@@ -92,7 +92,7 @@ class Kind:
         if part is int and isinstance(value, int) and not isinstance(value, bool):
             return f"{value} is out of range: {why.removeprefix('Expected `int` ')}"
         wanted = self.describe().replace("`", "")
-        return f"{to_toml(value)} is of the wrong type, expected {wanted}"
+        return f"{'the value' if self.secret else to_toml(value)} is of the wrong type, expected {wanted}"
 
 
 def _words(part: Any) -> str:

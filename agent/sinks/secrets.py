@@ -18,14 +18,14 @@ def resolve(text: str, environ: Mapping[str, str]) -> str:
         kind, name = found.groups()
         if kind == "env":
             if name not in environ:
-                raise ConfigError(f"the variable {name} is not set", hint="it is named in a header of [[forward]]")
+                raise ConfigError(f"the variable {name} is not set", hint="it is named in [[forward]] or [[notifier]]")
             return environ[name]
         try:
             return Path(name).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             what = getattr(error, "strerror", None) or "not UTF-8"
             raise ConfigError(
-                f"a secret cannot be read: {what}", path=name, hint="it is named in [[forward]]"
+                f"a secret cannot be read: {what}", path=name, hint="it is named in [[forward]] or [[notifier]]"
             ) from None
 
     return _REFERENCE.sub(value, text)
