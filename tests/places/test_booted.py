@@ -127,6 +127,8 @@ def test_setup_starts_the_agent_as_the_owner(machine: Machine) -> None:
     assert machine.show("telemetry-agent", "StatusText")
     uid = machine.run("stat", "--format=%U", f"/proc/{machine.pid}").strip()
     assert "otel" == uid
+    assert "yes" == machine.show("telemetry-agent", "PrivateUsers")
+    assert "/etc/systemd/system" in machine.run("systemctl", "show", "--property=DropInPaths", "telemetry-agent")
 
 
 def test_it_seals_a_foreign_writers_file(machine: Machine) -> None:

@@ -27,6 +27,8 @@ class Place:
     why: str
     configured: bool
     """The configuration is there already."""
+    groups: bool = False
+    """Files and directory are of several groups, which segments must keep."""
 
     @property
     def user(self) -> str:
@@ -53,7 +55,9 @@ def survey(directory: str, config_path: str) -> Place:
             hint="make it first, owned by the user who writes the telemetry: the unit may write nowhere else",
         )  # fmt: skip
     config = _configured(config_path, directory)
-    uid, gid, why = _owner(directory, config.files if config else Files())
+    files = config.files if config else Files()
+    owners = set(_owners(directory, files))
+    uid, gid, why = _owner(directory, owners)
     return Place(
         directory=directory,
         writable=tuple(_writable(directory, config or Config())),
@@ -61,6 +65,7 @@ def survey(directory: str, config_path: str) -> Place:
         gid=gid,
         why=why,
         configured=config is not None,
+        groups={gid} != {group for _, group in owners} | {os.stat(directory).st_gid},
     )
 
 
@@ -76,10 +81,10 @@ def _configured(path: str, directory: str) -> Config | None:
     return config if config.files.directory else load(path, environ={}, directory=directory).config
 
 
-def _owner(directory: str, files: Files) -> tuple[int, int, str]:
-    """Who can give space back in these files, make others beside them, and hold a lease."""
+def _owner(directory: str, found: set[tuple[int, int]]) -> tuple[int, int, str]:
+    """Who can give space back in files of these owners, make others beside them, and hold a lease."""
     here = os.stat(directory)
-    owners = set(_owners(directory, files)) or {(here.st_uid, here.st_gid)}
+    owners = found or {(here.st_uid, here.st_gid)}
     users = {uid for uid, _ in owners}
     if users == {0}:
         return 0, 0, "the telemetry files belong to root"

@@ -50,7 +50,9 @@ def directory_drop_in(place: Place) -> str:
     lines += [f"RequiresMountsFor={_word(path)}" for path in place.writable]
     lines += ["", "[Service]"]
     if place.uid:
-        lines += ["DynamicUser=no", f"User={place.user}", f"Group={place.gid}", "PrivateUsers=no"]
+        lines += ["DynamicUser=no", f"User={place.user}", f"Group={place.gid}"]
+        # A user namespace of the unit's own knows this user and this group: other groups cannot be given to segments.
+        lines += ["PrivateUsers=no"] if place.groups else []
     lines += _reached(place.writable)
     return "\n".join(lines) + "\n"
 

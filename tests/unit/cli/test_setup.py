@@ -29,11 +29,15 @@ def _system_python(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_unit_runs_as_the_owner_and_writes_only_there() -> None:
     """The drop-in names the owner, by number where there is no name, and the one writable directory."""
     expected = [
-        "RequiresMountsFor=/var/lib/otel", "DynamicUser=no", "User=1234", "Group=4321", "PrivateUsers=no",
-        "ReadWritePaths=/var/lib/otel",
+        "RequiresMountsFor=/var/lib/otel", "DynamicUser=no", "User=1234", "Group=4321", "ReadWritePaths=/var/lib/otel",
     ]  # fmt: skip
 
     assert expected == drop_in(PLACE)
+
+
+def test_files_of_several_groups_keep_them() -> None:
+    """A user namespace of the unit's own would know none but the unit's."""
+    assert "PrivateUsers=no" in drop_in(replace(PLACE, groups=True))
 
 
 def test_root_keeps_the_user_to_the_shipped_drop_in() -> None:
@@ -58,7 +62,7 @@ def test_directories_that_the_sandbox_hides_are_bound_back(directory: str, expec
     """Below the homes and the temporary directories the watched one is brought back, and only that."""
     lines = drop_in(replace(PLACE, writable=(directory,)))
 
-    assert expected == lines[5:]
+    assert expected == lines[4:]
 
 
 def test_a_program_below_a_home_is_bound_back_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +70,7 @@ def test_a_program_below_a_home_is_bound_back_read_only(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "prefix", "/root/.local/pipx/telemetry-agent")
 
     bound = "BindReadOnlyPaths=/root/.local/pipx/telemetry-agent"
-    assert ["ProtectHome=tmpfs", "ReadWritePaths=/var/lib/otel", bound] == drop_in(PLACE)[5:]
+    assert ["ProtectHome=tmpfs", "ReadWritePaths=/var/lib/otel", bound] == drop_in(PLACE)[4:]
 
 
 def test_paths_are_written_as_one_word() -> None:
@@ -154,6 +158,18 @@ def test_survey_falls_back_to_root(tmp_path: Path, owners: tuple[int, int], dire
 
     assert found.uid == 0
     assert why in found.why
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize(("group", "several"), [(4321, False), (4322, True)])
+def test_survey_sees_files_of_another_group(tmp_path: Path, group: int, several: bool) -> None:
+    """One of the directory's own is enough to be of several."""
+    (tmp_path / "a.json").touch()
+    os.chown(tmp_path / "a.json", 1234, group)
+    os.chown(tmp_path, 1234, 4321)
+
+    assert several == place.survey(str(tmp_path), str(tmp_path / "none.toml")).groups
 
 
 def test_survey_knows_every_writable_path(tmp_path: Path) -> None:
