@@ -1,10 +1,11 @@
-"""What the agent costs when there is nothing to do, with every default."""
+"""What the agent costs when there is nothing to do, with every default; beside a node_exporter, too."""
 
 from __future__ import annotations
 
 import time
 from statistics import median
 
+from tests.bench import beside
 from tests.bench.options import Options
 from tests.bench.report import Row
 from tests.bench.waiting import fresh
@@ -33,6 +34,7 @@ def measure(options: Options) -> list[Row]:
         ),
         Row("idle, VmHWM", "at most 50 MiB", f"{peak / 2**20:.1f} MiB", f"{peak / _MEMORY:.2f}", peak <= _MEMORY),
         Row("ready after exec", "within 1 s", spread, "", max(ready) <= _READY),
+        *beside.measure(options),
     ]
 
 
