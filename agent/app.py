@@ -27,13 +27,14 @@ from agent.duties.segments import listing
 from agent.duties.vitals import Checkup, Vitals
 from agent.health import exposition as health_metrics
 from agent.health.surroundings import Surroundings
-from agent.kit import linux, log, user
+from agent.kit import linux, log
 from agent.kit.clock import Clock, SystemClock
 from agent.kit.errors import AgentError, LockedError
 from agent.kit.loops import Duty, Heartbeat, Waker, guard, repeat
 from agent.kit.notify import Notifier
 from agent.kit.priority import WORK
 from agent.metrics import ForwardSeries, MemorySeries, Metrics, StreamSeries
+from agent.streams import rights
 from agent.system.exposition import SnapshotCollector
 from agent.system.memory_limit import MemoryReader
 from agent.web.facts import Facts
@@ -335,9 +336,7 @@ def run(loaded: Loaded) -> int:
     Raises AgentError (LockedError, ConfigError) when it cannot start.
     """
     linux.tune_memory()
-    config = loaded.config
-    if config.agent.user:
-        user.drop(config.agent.user, {config.files.directory: 0o755, config.state_path: 0o700})
+    rights.settle(loaded.config)
     agent = Agent(loaded)
     try:
         anyio.run(agent.run)

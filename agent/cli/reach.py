@@ -24,8 +24,17 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "UnreachableError", "control", "cursors", "delivery", "findings", "health", "letters", "records", "running", "status"
-]  # fmt: skip
+    "UnreachableError",
+    "control",
+    "cursors",
+    "delivery",
+    "findings",
+    "health",
+    "letters",
+    "records",
+    "running",
+    "status",
+]
 
 
 def running(config: Config) -> Control | None:
@@ -38,14 +47,17 @@ def running(config: Config) -> Control | None:
 def control(config: Config) -> Iterator[Control]:
     """What carries out a change: the running agent, else this process with the directory's lock.
 
-    Raises LockedError when somebody holds the directory without answering on the socket, and UnreachableError.
+    Raises LockedError when somebody holds the directory without answering on the socket, UnreachableError, and
+    ConfigError where root may not work.
     """
     agent = running(config)
     if agent:
         yield agent
         return
     from agent.duties.keeper import offline
+    from agent.streams import rights
 
+    rights.settle(config)
     with offline(config, SystemClock()) as here:
         yield here
 
@@ -58,7 +70,9 @@ def delivery(config: Config) -> Iterator[Delivery]:
         yield RemoteControl(config.state_path)
         return
     from agent.duties.forwards import offline
+    from agent.streams import rights
 
+    rights.settle(config)
     with offline(config, SystemClock(), os.environ) as here:
         yield here
 

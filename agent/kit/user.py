@@ -7,6 +7,8 @@ import os
 import pwd
 from collections.abc import Mapping
 
+from agent.kit import trust
+from agent.kit.disk import Directory
 from agent.kit.errors import ConfigError
 
 
@@ -25,6 +27,7 @@ def parse(text: str) -> tuple[int, int | None]:
 def drop(text: str, directories: Mapping[str, int]) -> None:
     """Become another user with its groups; `directories` are made before, with their modes, where they are missing.
 
+    One below a directory that others may write is left for after: root would follow whatever they put there.
     Raises ConfigError for an unknown user, or when the process may not change its user.
     """
     uid, gid = parse(text)
@@ -37,10 +40,9 @@ def drop(text: str, directories: Mapping[str, int]) -> None:
         return
     try:
         for path, mode in directories.items():
-            if not os.path.isdir(path):
-                os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-                os.mkdir(path, mode)
-                os.chown(path, uid, group)
+            if not os.path.isdir(path) and not trust.intruder(path):
+                with Directory.make(path, mode) as made:
+                    os.fchown(made.fd, uid, group)
         os.setgroups(os.getgrouplist(name, group) if name else [group])
         os.setresgid(group, group, group)
         os.setresuid(uid, uid, uid)
