@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,10 @@ def check_config(
     overrides: Overrides = None,
     directory: WatchedDirectory = None,
     json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")] = False,
+    deny_warnings: Annotated[
+        bool, typer.Option("--deny-warnings", help="Exit with 1 where there is a warning.")
+    ] = False,
 ) -> None:
     """Print the effective configuration, each value with its origin, secrets hidden.
 
@@ -30,25 +34,35 @@ def check_config(
     Example: telemetry-agent check-config --config agent.toml
     """
     from agent.config.render import effective
+    from agent.duties.alerter import make
     from agent.duties.vitals import rehearse
     from agent.kit.clock import SystemClock
 
     loaded = load(context, config, overrides, directory)
-    rehearse(loaded.config, SystemClock())
+    clock = SystemClock()
+    rehearse(loaded.config, clock)
+    make(loaded.config, clock)
     rows = effective(loaded)
     odd = list(warnings(loaded.config))
     if json:
         keys = [{"key": key, "value": value, "origin": origin} for key, value, origin in rows]
         print_json({"path": loaded.path, "keys": keys, "warnings": odd})
-        return
+    else:
+        if not quiet:
+            _show(loaded.path, rows)
+        for warning in odd:
+            print(f"warning: {warning}", file=sys.stderr)
+    if odd and deny_warnings:
+        raise typer.Exit(1)
+
+
+def _show(path: str, rows: list[tuple[str, str, str]]) -> None:
     console = screen()
-    console.print(f"Configuration: {loaded.path or 'no file found, defaults'}")
+    console.print(f"Configuration: {path or 'no file found, defaults'}")
     table = grid(console, "KEY", "ORIGIN", "VALUE")
     for key, value, origin in rows:
         table.add_row(key, origin, value, style="dim" if origin == "default" else "")
     console.print(table)
-    for warning in odd:
-        print(f"warning: {warning}", file=sys.stderr)
 
 
 def warnings(config: Config) -> Iterator[str]:

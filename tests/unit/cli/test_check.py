@@ -46,6 +46,15 @@ def test_check_config_json_has_keys_origins_and_warnings(stage: Stage) -> None:
     assert answer["warnings"] == ["rotation.method copytruncate may lose records; in-place does not"]
 
 
+def test_quiet_says_only_what_is_odd(stage: Stage) -> None:
+    """As a unit's start or a pipeline wants it; where warnings are denied they are a finding."""
+    assert (0, "", "") == stage.run("check-config", "--quiet")
+    code, out, err = stage.run("check-config", "-q", "--deny-warnings", "--set", "rotation.method=copytruncate")
+
+    assert (1, "") == (code, out)
+    assert "warning: rotation.method copytruncate may lose records; in-place does not\n" == err
+
+
 def test_a_wrong_configuration_exits_with_78(stage: Stage) -> None:
     """The error names file, line and key, on standard error, and nothing is printed on standard output."""
     (stage.directory.parent / "agent.toml").write_text('[rotation]\nmax_sise = "1MB"\n')
