@@ -19,6 +19,7 @@ from agent import __version__
 from agent.components import Components, State
 from agent.config import Config, Loaded, changed, needs_restart
 from agent.control import Reloaded
+from agent.duties.alerter import Alerter
 from agent.duties.budget import Budget
 from agent.duties.forwards import Forwards
 from agent.duties.keeper import Keeper
@@ -150,6 +151,8 @@ class Agent:
         self.vitals = Vitals(config.system, self.clock)
         self.check_waker = Waker()
         self.checkup = self._make_checkup(config)
+        self.alert_waker = Waker()
+        self.alerter = self._make_alerter(config)
         self.said = ""
         self.outputs = Outputs(config, self.clock, self.watching)
         self.forwards: Forwards | None = None
@@ -170,12 +173,22 @@ class Agent:
 
         return Checkup(config, around, wake=self.check_waker.wake, audit=audit)
 
+    def _make_alerter(self, config: Config) -> Alerter:
+        keeper = self.keeper
+
+        def audit(reason: str, details: dict[str, Any]) -> None:
+            keeper.requests.tell(lambda: keeper.engine.audit.write("alert", reason=reason, **details))
+
+        return Alerter(config, self.clock, self.metrics, self.components, wake=self.alert_waker.wake, audit=audit)
+
     def _prepare(self, config: Config) -> Callable[[], None]:
         checks = self.checkup.prepare(config)
+        alerts = self.alerter.prepare(config)
 
         def take_into_force() -> None:
             log.set_level(config.agent.log_level)
             self.checkup.configure(checks)
+            self.alerter.configure(alerts)
             self.vitals.configure(config.system)
 
         return take_into_force
@@ -209,6 +222,7 @@ class Agent:
                     group.start_soon(guard, "keeper", self._keep)
                     group.start_soon(guard, "vitals", self._repeat, self.vitals, Waker())
                     group.start_soon(guard, "health", self._repeat, self.checkup, self.check_waker)
+                    group.start_soon(guard, "alerts", self._repeat, self.alerter, self.alert_waker)
                     if self.notifier.listens:
                         group.start_soon(guard, "notifier", self.notifier.pulse)
                     group.start_soon(self.outputs.run)
@@ -220,6 +234,7 @@ class Agent:
             finally:
                 if self.web:
                     self.web.stop(min(2.0, self.stop_timeout))
+                self.alerter.close()
                 self.outputs.close()
                 self.keeper.close()
 
@@ -244,6 +259,7 @@ class Agent:
                 self.clock.sleep(0.2)
         self.components.report("keeper", "ok")
         self.outputs.open()
+        self.alerter.open(self.keeper.engine.state)
         if self.config.forward:
             engine = self.keeper.engine
             self.forwards = Forwards(engine, self.keeper.views, self.clock, self.components, os.environ, self.budget)
@@ -267,6 +283,7 @@ class Agent:
             self.keeper, self.metrics, self.components, self.clock, listen=self.config.web.listen, state=state,
             heartbeat=lambda: self.heartbeat.last, ready=lambda: self.keeper.ready,
             service_version=self.config.agent.service_version or __version__, delivery=self.forwards,
+            alerting=self.alerter,
             facts=self._facts(),
         )  # fmt: skip
         addresses = self.web.start()
@@ -279,6 +296,7 @@ class Agent:
         keeper = self.keeper
         return Facts(
             checks=self.checkup.view,
+            alerts=self.alerter.alerts,
             sources=lambda: {name: Source(**found) for name, found in self.vitals.snapshot.sources().items()},
             config=self._configuration,
             segments=lambda stream, limit: listing(keeper.requests, keeper.engine, stream, limit),

@@ -69,8 +69,8 @@ def advance(
     for series, value in vector.items():
         labels = {**common, **dict(without_name(series)), "alertname": rule.name, "severity": rule.alert.severity}
         text = describe(rule.alert, labels, value)
-        fresh = Active(rule=rule.name, labels=labels, state="pending", since=now, value=_finite(value), description=text,
-                       notify=rule.alert.notify)  # fmt: skip
+        fresh = Active(rule=rule.name, labels=labels, state="pending", since=now, value=_finite(value),
+                       description=text, notify=rule.alert.notify)  # fmt: skip
         old = known.get(key_of(fresh))
         alert = _holds(rule, old, fresh, now, elapsed)
         found[key_of(alert)] = alert

@@ -7,7 +7,23 @@ from typing import Annotated
 import typer
 
 from agent import __version__
-from agent.cli import audit, cat, change, check, cursors, deadletters, demo, health, run, setup, status, verify
+from agent.cli import (
+    alerts,
+    audit,
+    cat,
+    change,
+    check,
+    cursors,
+    deadletters,
+    demo,
+    generate,
+    health,
+    rehearse,
+    run,
+    setup,
+    status,
+    verify,
+)
 from agent.cli.options import ConfigFile, Invocation, Overrides, WatchedDirectory
 
 _EXIT_CODES = """Exit codes: 0 done; 1 a finding, or failed; 2 wrong command line; 75 try again later (the directory is
@@ -62,10 +78,13 @@ _COMMANDS = (
     change.reload,
     check.check_config,
     health.health,
+    alerts.alerts,
     demo.demo,
+    generate.generate,
 )
 for _command in _COMMANDS:
     app.command(epilog=_EXIT_CODES.partition("\n\n")[0])(_command)
 app.add_typer(setup.app, name="setup")
 app.add_typer(cursors.app, name="cursors", epilog=_EXIT_CODES.partition("\n\n")[0])
+app.add_typer(rehearse.app, name="rehearse", epilog=_EXIT_CODES.partition("\n\n")[0])
 app.add_typer(deadletters.app, name="dead-letters", epilog=_EXIT_CODES.partition("\n\n")[0])

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from agent.control import Control, CursorStatus, Delivery, Status
+from agent.control import Control, CursorStatus, Delivery, Status, Tested
 from agent.kit.clock import SystemClock
 from agent.kit.disk import Directory
 from agent.web.messages import Health
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UnreachableError",
+    "alerting",
     "control",
     "cursors",
     "delivery",
@@ -34,6 +35,7 @@ __all__ = [
     "records",
     "running",
     "status",
+    "test_alert",
 ]
 
 
@@ -85,6 +87,31 @@ def cursors(config: Config) -> list[CursorStatus]:
     from agent.duties.forwards import peek
 
     return peek(config, SystemClock())
+
+
+def alerting(config: Config) -> RemoteControl:
+    """The running agent, to ask about alerts. Raises UnreachableError when there is none."""
+    agent = RemoteControl(config.state_path)
+    if not agent.listens():
+        raise UnreachableError(
+            "no agent is running for this directory",
+            path=config.files.directory,
+            hint="alerts are what a running agent finds; --test works without one",
+        )
+    return agent
+
+
+def test_alert(config: Config, name: str) -> list[Tested]:
+    """Send a test message: by the running agent, else from here. Raises AgentError, ConfigError."""
+    agent = RemoteControl(config.state_path)
+    if agent.listens():
+        return agent.test_alert(name)
+    from agent.alerts.trial import trial
+    from agent.duties.alerter import find, make
+
+    clock = SystemClock()
+    made = make(config, clock)
+    return trial(find(made.rules, name), made.outlets, made.common, clock, 60.0)
 
 
 def letters(config: Config, consumer: str | None) -> list[tuple[str, Letter]]:

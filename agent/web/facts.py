@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from agent.control import CheckStatus, Segments
+from agent.control import AlertsStatus, CheckStatus, Segments
+from agent.web.history import History
 from agent.web.messages import ConfigKey, Source
 
 
 def _no_segments(_stream: str, _limit: int) -> Segments:
     return Segments(0, [])
+
+
+def _no_entries(_most: int) -> list[dict[str, Any]]:
+    return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +25,15 @@ class Facts:
 
     checks: Callable[[], list[CheckStatus]] = list
     """Every health check as it is now."""
+    alerts: Callable[[], AlertsStatus] = AlertsStatus
+    """Every alert rule and notifier."""
     sources: Callable[[], dict[str, Source]] = dict
     """Where system metrics come from, by collector."""
     config: Callable[[], list[ConfigKey]] = list
     """The configuration in force, secrets hidden."""
+    audit: Callable[[int], list[dict[str, Any]]] = _no_entries
+    """The newest entries of the audit trail, newest first, at most so many."""
+    history: History = field(default_factory=History)
+    """What the status page draws."""
     segments: Callable[[str, int], Segments] = _no_segments
     """The newest segments of a stream (empty: of all), at most so many. Raises AgentError where nobody answers."""

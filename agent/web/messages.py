@@ -74,6 +74,22 @@ class ReplayLetters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     timeout: Timeout = 300.0
 
 
+class TestAlert(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /alerts/test, answered by a list of `control.Tested`."""
+
+    name: str
+    timeout: Timeout = 60.0
+
+
+class Silence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /alerts/silence, answered by `control.AlertsStatus`."""
+
+    name: str
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=365 * 86_400)] = 7200.0
+    """0 ends a silence."""
+    comment: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Body of every 4xx and 5xx answer in JSON: an AgentError's four parts."""
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agent import __version__
-from agent.control import CheckStatus, Segments, Status, StreamStatus
+from agent.control import AlertsStatus, CheckStatus, Segments, Status, StreamStatus
 from agent.web.messages import ConfigKey, Failure, Health, Probe
 
 SEGMENTS = 1000
@@ -39,7 +39,7 @@ _LIMIT = {"type": "integer", "minimum": 1, "maximum": MOST_SEGMENTS, "default": 
 _PROBE = {200: Probe, 503: Probe}
 
 PAGES = (
-    Page("/", "A list of what there is.", {200: None}, text=("text/html",)),
+    Page("/", "The status page, for people.", {200: None}, text=("text/html",)),
     Page("/metrics", "For Prometheus.", {200: None}, text=("text/plain", "application/openmetrics-text")),
     Page("/livez", "503 once the main loop is stuck.", _PROBE, (_VERBOSE,), ("text/plain",)),
     Page("/readyz", "503 while the agent cannot do its work.", _PROBE, (_VERBOSE,), ("text/plain",)),
@@ -57,6 +57,7 @@ PAGES = (
         ),
     ),
     Page("/api/v1/checks", "The health checks.", {200: list[CheckStatus]}),
+    Page("/api/v1/alerts", "The alerts, and who is told.", {200: AlertsStatus}),
     Page("/api/v1/config", "The configuration in force, secrets hidden.", {200: list[ConfigKey]}),
     Page("/openapi.json", "This description.", {200: dict[str, Any]}),
 )

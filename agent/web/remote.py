@@ -13,10 +13,22 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent.control import CursorStatus, PlanItem, Reloaded, Replayed, Rotated, Status
+from agent.control import AlertsStatus, CursorStatus, PlanItem, Reloaded, Replayed, Rotated, Status, Tested
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError, ConfigError
-from agent.web.messages import SOCKET, Cleanup, DropLetters, Failure, Health, Reload, ReplayLetters, ResetCursor, Rotate
+from agent.web.messages import (
+    SOCKET,
+    Cleanup,
+    DropLetters,
+    Failure,
+    Health,
+    Reload,
+    ReplayLetters,
+    ResetCursor,
+    Rotate,
+    Silence,
+    TestAlert,
+)
 
 Answer = TypeVar("Answer")
 
@@ -71,6 +83,19 @@ class RemoteControl:
     def reload(self, *, timeout: float = 30.0) -> Reloaded:
         """Read the configuration again."""
         return self._ask("POST", "/reload", Reload(timeout=timeout), Reloaded, timeout)
+
+    def alerts(self) -> AlertsStatus:
+        """Every rule and notifier."""
+        return self._ask("GET", "/api/v1/alerts", None, AlertsStatus, 10.0)
+
+    def test_alert(self, name: str, *, timeout: float = 60.0) -> list[Tested]:
+        """Send a message that says it is a test."""
+        return self._ask("POST", "/alerts/test", TestAlert(name=name, timeout=timeout), list[Tested], timeout)
+
+    def silence(self, name: str, seconds: float, comment: str, *, timeout: float = 10.0) -> AlertsStatus:
+        """Begin or end a silence."""
+        body = Silence(name=name, seconds=seconds, comment=comment)
+        return self._ask("POST", "/alerts/silence", body, AlertsStatus, timeout)
 
     def cursors(self, *, timeout: float = 10.0) -> list[CursorStatus]:
         """Every cursor."""

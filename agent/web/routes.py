@@ -6,10 +6,11 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from agent.control import Delivery
+from agent.control import Alerting, Delivery
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics
+from agent.web.alerting import Alerts
 from agent.web.commands import Commands, on_error
 from agent.web.deliveries import Deliveries
 from agent.web.observe import Observed
@@ -19,7 +20,7 @@ from agent.web.views import Views
 def readable(views: Views) -> list[Route]:
     """What anybody who reaches the port may see."""
     return [
-        Route("/", views.landing),
+        Route("/", views.page),
         Route("/metrics", views.metrics),
         Route("/livez", views.livez),
         Route("/readyz", views.readyz),
@@ -29,6 +30,7 @@ def readable(views: Views) -> list[Route]:
         Route("/api/v1/streams", views.streams),
         Route("/api/v1/segments", views.segments),
         Route("/api/v1/checks", views.checks),
+        Route("/api/v1/alerts", views.alerts),
         Route("/api/v1/config", views.config),
         Route("/openapi.json", views.description),
     ]
@@ -53,6 +55,17 @@ def delivering(delivery: Delivery | None) -> list[Route]:
         Route("/cursors/reset", asked.reset, methods=["POST"]),
         Route("/dead-letters/drop", asked.drop, methods=["POST"]),
         Route("/dead-letters/replay", asked.replay, methods=["POST"]),
+    ]
+
+
+def alerting(asked: Alerting | None) -> list[Route]:
+    """What may be done about alerts, for the owner of the state directory."""
+    if asked is None:
+        return []
+    alerts = Alerts(asked)
+    return [
+        Route("/alerts/test", alerts.test, methods=["POST"]),
+        Route("/alerts/silence", alerts.silence, methods=["POST"]),
     ]
 
 

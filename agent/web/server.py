@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.components import Components
-from agent.control import Control, Delivery
+from agent.control import Alerting, Control, Delivery
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError
@@ -56,12 +56,13 @@ class WebServer:
         self, control: Control, metrics: Metrics, components: Components, clock: Clock, *, listen: str,
         state: Directory, heartbeat: Callable[[], float], ready: Callable[[], bool], deadline: float = 10.0,
         service_version: str = "", facts: Facts | None = None, delivery: Delivery | None = None,
+        alerting: Alerting | None = None,
     ) -> None:  # fmt: skip
         facts = facts or Facts()
         probes = Probes(components, clock, heartbeat=heartbeat, ready=ready, deadline=deadline, facts=facts)
         pages = routes.readable(Views(control, metrics, probes, service_version, facts))
         self._public = routes.application(pages, metrics, clock)
-        private = [*routes.changing(Commands(control)), *routes.delivering(delivery)]
+        private = [*routes.changing(Commands(control)), *routes.delivering(delivery), *routes.alerting(alerting)]
         self._local = routes.application([*pages, *private], metrics, clock)
         self._components = components
         self._listen = listen

@@ -9,37 +9,20 @@ import anyio
 import anyio.to_thread
 import msgspec
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from agent.control import Control
+from agent.kit.errors import AgentError
 from agent.metrics import Metrics
 from agent.web import exposition, openapi
 from agent.web.exposition import Exposition
 from agent.web.facts import Facts
 from agent.web.messages import BadRequestError, Probe
+from agent.web.page import Seen, policy, render
 from agent.web.probes import Probes
 
-_LANDING = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>telemetry-agent</title></head>
-<body>
-<h1>telemetry-agent</h1>
-<ul>
-<li><a href="metrics">metrics</a>: for Prometheus, as text or OpenMetrics</li>
-<li><a href="livez">livez</a>: the main loop is alive</li>
-<li><a href="readyz">readyz</a>: the agent can do its work</li>
-<li><a href="startupz">startupz</a>: the first sweep was done</li>
-<li><a href="health">health</a>: everything, judged</li>
-<li><a href="api/v1/status">api/v1/status</a>: everything, in numbers</li>
-<li><a href="api/v1/streams">api/v1/streams</a>: the watched files</li>
-<li><a href="api/v1/segments">api/v1/segments</a>: their sealed archives</li>
-<li><a href="api/v1/checks">api/v1/checks</a>: the health checks</li>
-<li><a href="api/v1/config">api/v1/config</a>: the configuration in force</li>
-<li><a href="openapi.json">openapi.json</a>: all of this, for programs</li>
-</ul>
-</body>
-</html>
-"""
+_AUDITED = 200
+"""Entries of the audit trail that the status page looks at for the newest segments."""
 
 
 class Views:
@@ -53,9 +36,20 @@ class Views:
         self._probes = probes
         self._service_version = service_version
 
-    async def landing(self, _: Request) -> Response:
-        """A list of what there is."""
-        return HTMLResponse(_LANDING)
+    async def page(self, _: Request) -> Response:
+        """Everything for people, on one page; also while the agent cannot say much."""
+        status = health = None
+        missing = ""
+        try:
+            status = self._control.status()
+            health = self._probes.health(self._control, self._service_version, verbose=True)
+        except AgentError as error:
+            missing = str(error)
+        seen = Seen(
+            now=status.now if status else 0.0, stuck=self._probes.live().reasons, status=status, health=health,
+            audit=self._facts.audit(_AUDITED), history=self._facts.history, missing=missing,
+        )  # fmt: skip
+        return Response(render(seen), 200, {"Content-Security-Policy": policy()}, "text/html; charset=utf-8")
 
     async def metrics(self, request: Request) -> Response:
         """The exposition in the form the scraper asks for."""
@@ -101,6 +95,10 @@ class Views:
     async def checks(self, _: Request) -> Response:
         """A list of `board.CheckStatus`."""
         return to_json(self._facts.checks())
+
+    async def alerts(self, _: Request) -> Response:
+        """`control.AlertsStatus`."""
+        return to_json(self._facts.alerts())
 
     async def config(self, _: Request) -> Response:
         """A list of `messages.ConfigKey`."""
