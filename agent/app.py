@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 from zlib import crc32
 
 import anyio
@@ -143,7 +143,10 @@ class Agent:
         self.waker = Waker()
         self.heartbeat = Heartbeat(self.clock, self.metrics.event_loop_lag_seconds.observe)
         self.keeper = Keeper(config, self.clock, self.metrics, self.components, wake=self.waker.wake,
-                             config_path=loaded.path, reloader=self.reading.again)  # fmt: skip
+                             replaced=self._start_anew, config_path=loaded.path,
+                             reloader=self.reading.again)  # fmt: skip
+        self.anew = False
+        """True when another directory stands at the watched path: the process ends and begins again in place."""
         self.watching = Watching(self.metrics, self.components, self._told)
         WORK.configure(config.agent.nice, config.agent.ionice)
         self.budget = Budget(self.clock, MemoryReader(config.agent.memory_limit or 0), self._tell_memory)
@@ -319,8 +322,11 @@ class Agent:
         """Until a signal to stop; the others start their work and the next one is heard at once."""
         async for number in signals:
             if number in (signal.SIGTERM, signal.SIGINT):
-                _log.info("stopping", signal=signal.Signals(number).name)
-                self.notifier.stopping(self.stop_timeout)
+                if self.anew:
+                    self.notifier.reloading()
+                else:
+                    _log.info("stopping", signal=signal.Signals(number).name)
+                    self.notifier.stopping(self.stop_timeout)
                 self.keeper.stop()
                 self._leave_in_time()
                 return
@@ -331,11 +337,26 @@ class Agent:
 
         def leave() -> None:
             _log.error("a step does not end; leaving without it, the next start finds everything again")
-            os._exit(0)
+            self.leave()
 
         timer = threading.Timer(self.stop_timeout, leave)
         timer.daemon = True
         timer.start()
+
+    def _start_anew(self) -> None:
+        """Take up the directory that stands at the path now: everything open is of the old one, the socket too."""
+        if not self.anew:
+            self.anew = True
+            _log.warning("another directory stands where the watched one was; the agent starts anew to watch it")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def leave(self) -> NoReturn:
+        """End the process: no call that hangs in a worker thread (a dead mount) may hold it."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self.anew:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the same program once more
+        os._exit(0)
 
     async def _command(self, what: Literal["reload", "rotate"]) -> None:
         """A signal asks for it; nobody waits for the answer but the log."""
@@ -362,7 +383,4 @@ def run(loaded: Loaded) -> int:
         for error in group.exceptions:
             _log.critical("the agent ends by a failure", error=error)
         return 1
-    # A call that hangs in a worker thread (a dead mount) must not hold the process: everything is flushed by now.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    return agent.leave()

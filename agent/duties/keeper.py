@@ -36,7 +36,7 @@ from agent.kit.errors import AgentError, RefusedError, StoppingError, printable
 from agent.metrics import Metrics
 from agent.streams import plan, report
 from agent.streams.catalog import Stream
-from agent.streams.engine import Due, Engine, managed
+from agent.streams.engine import Due, Engine, ReplacedError, managed
 from agent.streams.seal import Sealed
 from agent.streams.views import Views
 
@@ -76,6 +76,7 @@ class Keeper:
         components: Components,
         *,
         wake: Callable[[], None] = lambda: None,
+        replaced: Callable[[], None] = lambda: None,
         config_path: str = "",
         reloader: Reloader | None = None,
     ) -> None:
@@ -83,6 +84,7 @@ class Keeper:
         self._metrics = metrics
         self._components = components
         self._wake = wake
+        self._replaced = replaced
         self._config_path = config_path
         self._reloader = reloader
         self._stopping = threading.Event()
@@ -150,7 +152,7 @@ class Keeper:
         """One pass over what is due; the monotonic time of the next."""
         self._breathe()
         asked = self.requests.serve()
-        self.engine.check_root()
+        self._check_root()
         candidates = self._look(now)
         candidates.update(self._look_again(now))
         if self.engine.changed and self.engine.swept and not self.views.ready:
@@ -167,6 +169,13 @@ class Keeper:
         if asked or now >= self._next_snapshot:
             self._publish()
         return self._next(pending)
+
+    def _check_root(self) -> None:
+        try:
+            self.engine.check_root()
+        except ReplacedError:
+            self._replaced()
+            raise
 
     def _look(self, now: float) -> dict[Stream, None]:
         """Take the looks that are due; the streams they touched."""

@@ -60,6 +60,18 @@ class Directory:
             pass
         return self.open_child(name)
 
+    def make_below(self, relative: str, mode: int = 0o755) -> Directory:
+        """Open a directory below this one, made with what is missing on the way; a symlink there is an error."""
+        here = self
+        for name in relative.split("/"):
+            if name in ("", "."):
+                continue
+            below = here.make_child(name, mode)
+            if here is not self:
+                here.close()
+            here = below
+        return here if here is not self else self.open_child(".")
+
     def close(self) -> None:
         """Close the descriptor; a second call does nothing."""
         if self.fd >= 0:

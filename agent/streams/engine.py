@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from agent.audit import Audit
-from agent.config import Config
+from agent.config import STATE_DIRECTORY, Config
 from agent.kit import linux, log
 from agent.kit.clock import Clock, boot_id
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError, RefusedError, StoppingError, printable
 from agent.kit.schedule import next_run
+from agent.kit.trust import user_name
 from agent.kit.units import Share
 from agent.metrics import Metrics
-from agent.streams import hooks, plan
+from agent.streams import hooks, plan, rights
 from agent.streams.ages import Ages
 from agent.streams.catalog import Catalog, Leftovers, Place, Stream, fill, read_archive
 from agent.streams.departure import Departures
@@ -57,6 +58,10 @@ class Due:
     reason: str
 
 
+class ReplacedError(AgentError):
+    """Another directory stands at the watched path: only a new start can take it up."""
+
+
 class Engine:
     """Every stream below one directory."""
 
@@ -68,6 +73,8 @@ class Engine:
         self.catalog = Catalog(config)
         self._opened: list[Directory] = []
         self._releasing: dict[Stream, None] = {}
+        self._left_out: dict[str, str] = {}
+        """Directories below that cannot be managed, each with a sentence that says why."""
         self._stuck: set[Stream] = set()
         """Streams whose last release failed: they wait for the next step, but ask for none."""
         self.resting: dict[Stream, None] = {}
@@ -102,7 +109,8 @@ class Engine:
     def _open_all(self) -> None:
         root = self._keep(Directory.make(self.config.files.directory))
         root.lock()
-        self.state = self._keep(Directory.make(self.config.state_path, 0o700))
+        self.state = self._keep(self._make(root, self.config.agent.state_directory or STATE_DIRECTORY, 0o700))
+        _check_state(self.state)
         self.quarantine = self._keep(self.state.make_child("quarantine", 0o700))
         self._begin(root, Audit(self.state, self._clock), Hints(self.state), Hints(self.state).load())
 
@@ -155,13 +163,26 @@ class Engine:
         self._opened.append(directory)
         return directory
 
+    def _make(self, root: Directory, path: str, mode: int = 0o755) -> Directory:
+        """A directory of the configuration. No link is followed below the watched directory, where others may write."""
+        try:
+            return Directory.make(path, mode) if os.path.isabs(path) else root.make_below(path, mode)
+        except NotADirectoryError as error:
+            raise AgentError(
+                "a link or a file stands where a directory has to be", path=os.path.join(root.path, path),
+                hint="remove it, or give the whole path of another directory in the configuration",
+            ) from error  # fmt: skip
+
     def _place(self, relative: str, home: Directory) -> Place:
         """A managed directory with its archive, both locked."""
         archive = home
         target = self.config.rotation.archive_directory
         if target:
             path = os.path.join(self.config.files.directory, target, relative)
-            archive = self._keep(Directory.open(path) if self.reading else Directory.make(path))
+            root = self.catalog.places[""].home if relative else home
+            archive = self._keep(
+                Directory.open(path) if self.reading else self._make(root, os.path.join(target, relative))
+            )
             if not self.reading:
                 archive.lock()
         place = Place(relative, home, archive, linux.filesystem(home.fd))
@@ -204,9 +225,26 @@ class Engine:
                 "the watched directory is gone", path=path, hint="put it back, or restart the agent to make a new one"
             ) from None
         if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
-            raise AgentError(
-                "another directory stands where the watched one was", path=path, hint="restart the agent to watch it"
+            raise ReplacedError(
+                "another directory stands where the watched one was",
+                path=path,
+                hint="restart the agent to watch that one",
             )
+
+    def problems(self) -> Iterator[str]:
+        """What an operator has to know of directories: those left out, and a state directory that was swapped."""
+        yield from self._left_out.values()
+        if self.state is not None and not self.reading:
+            ours = os.fstat(self.state.fd)
+            try:
+                there = os.stat(self.config.state_path)
+            except OSError:
+                there = None
+            if there is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+                yield (
+                    f"{printable(self.config.state_path)} is not the agent's state directory any more: somebody "
+                    "replaced it; restart the agent, or commands don't reach it"
+                )
 
     def look(self, relative: str, leaves: Iterable[str] | None) -> Looked:
         """Look at files of a managed directory, or at all of it, and recognise what is no longer what it was."""
@@ -232,14 +270,28 @@ class Engine:
             if relative in self.catalog.places or name.startswith("."):
                 continue
             try:
-                home = self._keep(place.home.open_child(name))
-                if not self.reading:
-                    home.lock()
+                home = self._below(place, name)
             except (OSError, AgentError) as error:
-                _log.warning("a directory below is left out", error=error)
+                text = f"{printable(relative)} is left out: {printable(str(error))}"
+                if self._left_out.get(relative) != text:
+                    self._left_out[relative] = text
+                    _log.warning("a directory below is left out", directory=relative, error=error)
                 continue
+            self._left_out.pop(relative, None)
             self._load(self._place(relative, home))
             self.look(relative, None)
+
+    def _below(self, place: Place, name: str) -> Directory:
+        """Open and lock a directory below. Raises OSError, LockedError, and AgentError where root may not work."""
+        home = place.home.open_child(name)
+        try:
+            if not self.reading:
+                rights.check_below(self.config, home)
+                home.lock()
+        except BaseException:
+            home.close()
+            raise
+        return self._keep(home)
 
     def _examine(self, stream: Stream) -> None:
         """Another file stands at the path, or none, or it shrank: find out what became of the old one."""
@@ -551,6 +603,18 @@ class Engine:
         for stream in self.catalog.all():
             stream.refused = None
             stream.facts.scheduled = None
+
+
+def _check_state(state: Directory) -> None:
+    """The state directory is nobody else's, and nobody else writes there (attack M6). Raises AgentError."""
+    info = os.fstat(state.fd)
+    if os.geteuid() not in (0, info.st_uid):
+        raise AgentError(
+            f"the state directory belongs to {user_name(info.st_uid)}", path=state.path,
+            hint="remove it, or give it to the agent's user",
+        )  # fmt: skip
+    if info.st_mode & 0o022:
+        os.fchmod(state.fd, info.st_mode & 0o7755)
 
 
 def managed(engine: Engine) -> Mapping[str, str]:

@@ -54,6 +54,7 @@ def _problems(engine: Engine, total: int, critical: bool) -> list[str]:
             f"{total} bytes are used, more than files.critical_total ({engine.config.files.critical_total}): "
             "what is left is live or not allowed to be deleted; lower the limits in [rotation] or free space"
         )
+    found.extend(engine.problems())
     found.extend(f"{printable(name)}: {why}" for name, why in list(engine.survey.refused.items())[:20])
     return found
 

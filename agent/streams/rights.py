@@ -7,7 +7,12 @@ import os
 from agent.config import Config
 from agent.kit import trust, user
 from agent.kit.disk import Directory
-from agent.kit.errors import ConfigError
+from agent.kit.errors import AgentError, ConfigError
+
+_HINT = (
+    'name the user to become in [agent] user (or user = "root", if everybody who may write there is trusted), '
+    "or let only root write there"
+)
 
 
 def settle(config: Config) -> None:
@@ -29,9 +34,10 @@ def settle(config: Config) -> None:
             _check(path)  # in a directory like /tmp somebody may have been faster
 
 
-def guarded(config: Config) -> bool:
-    """True where directories that others may write are left out: as root, without a user that was named."""
-    return os.geteuid() == 0 and not config.agent.user
+def check_below(config: Config, home: Directory) -> None:
+    """Raises AgentError for a directory below in which root may not work, though it may above."""
+    if os.geteuid() == 0 and not config.agent.user and (who := trust.writable(home.fd)):
+        raise AgentError(f"as root the agent does not work where others may write: {home.path} {who}", hint=_HINT)
 
 
 def _archive(config: Config) -> tuple[str, ...]:
@@ -45,6 +51,5 @@ def _check(path: str) -> None:
         raise ConfigError(
             f"as root the agent does not work where others may write: {why}",
             path=path,
-            hint='name the user to become in [agent] user (or user = "root", if everybody who may write there is '
-            "trusted), or let only root write there",
+            hint=_HINT,
         )
