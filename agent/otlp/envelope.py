@@ -36,7 +36,7 @@ _KEYS: dict[str, str] = {
 }
 
 
-_SPACE = (b"\n", b"\r", b" ", b"\t")
+_SPACE = b"\n\r \t"
 
 
 class _Head(NamedTuple):
@@ -90,9 +90,10 @@ def check(line: bytes) -> Checked | Bad:
         if not line.isascii():
             line.decode()  # the JSON decoder does not look into what it skips
         head = _HEADS.get(line[10:11])
-        body = line.rstrip()
-        if head and body.startswith(head.text) and body.endswith(b"]}"):
-            return _check_plain(line, head, memoryview(body)[len(head.text) - 1 : -1])
+        if head and line.startswith(head.text):
+            end = _content_end(line)
+            if line.endswith(b"]}", 0, end):
+                return _check_plain(line, head, memoryview(line)[len(head.text) - 1 : end - 1])
         found = Survey(records.decode(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _check_slowly(line)
@@ -159,9 +160,7 @@ def _array(line: bytes, key: str) -> bytes:
 
 def _inside(line: bytes, key: str, head: bytes) -> bytes | memoryview:
     """What is between the brackets of the array at `key`; nothing where that is empty or white space."""
-    end = len(line)
-    while line[end - 1 : end] in _SPACE:
-        end -= 1
+    end = _content_end(line)
     if line.startswith(head) and line.endswith(b"]}", 0, end):
         inside: bytes | memoryview = memoryview(line)[len(head) : end - 2]
         blank = inside[:1] != b"{" and not bytes(inside).strip()
@@ -169,6 +168,12 @@ def _inside(line: bytes, key: str, head: bytes) -> bytes | memoryview:
         inside = _array(line, key)[1:-1]
         blank = not inside.strip()
     return b"" if blank else inside
+
+
+def _content_end(line: bytes) -> int:
+    """Where the white space at a line's end begins; the usual line is not copied for it."""
+    end = len(line) - line.endswith(b"\n")
+    return end if line[end - 1 : end] not in _SPACE else len(line.rstrip(_SPACE))
 
 
 def _check_slowly(line: bytes) -> Checked | Bad:

@@ -60,7 +60,7 @@ class Survey:
             len(traces) == 32 * (len(self._traces) - self._traces.count(""))  # none is longer, by its type
             and len(spans) == 16 * (len(self._spans) - self._spans.count(""))
             and _NO_TRACE not in self._traces
-            and _NO_SPAN not in self._spans
+            and _NO_SPAN not in spans  # it may also lie across two ids: then the line is doubtful, and no worse
             and _hexadecimal(traces + spans)
             and _unsigned(self._numbers)
         )
@@ -128,12 +128,15 @@ def _hexadecimal(text: str) -> bool:
 def _unsigned(numbers: list[str]) -> bool:
     if not numbers:
         return True
-    digits = "".join(numbers)
-    if not (digits.isascii() and digits.isdecimal() and max(map(len, numbers)) <= _MOST):
+    try:
+        digits = "".join(numbers).encode("ascii")  # bytes know their digits several times faster
+    except UnicodeEncodeError:
+        return False
+    if not digits.isdigit() or max(map(len, numbers)) > _MOST:
         return False
     # Each number between two commas of its own: one that begins with 0 must be 0.
     text = f",{',,'.join(numbers)},"
-    return text.count(",0") == text.count(",0,")
+    return ",0" not in text or text.count(",0") == text.count(",0,")
 
 
 def integers(line: bytes) -> bool:
