@@ -375,7 +375,7 @@ class Sample(NamedTuple):
 _WHO = ("forward",)
 _OTEL = ("otel_component_type", "otel_component_name", "server_address", "server_port")
 _FORWARD: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "forward_read_records": ("counter", _WHO, "Records read; each is delivered, dead-lettered, filtered, empty or open."),
+    "forward_read_records": ("counter", _WHO, "Records read: delivered, dead-lettered, filtered, empty or unsettled."),
     "forward_delivered_records": ("counter", _WHO, "Records that a destination took."),
     "forward_dead_lettered_records": ("counter", _WHO, "Records put into the dead letters."),
     "forward_empty_records": ("counter", _WHO, "Records with nothing in them to send."),

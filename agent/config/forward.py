@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from agent.config.match import hidden, matches
+from agent.config.processing import Add, Filter, Limit, Redact, Sample
 from agent.config.rules import Retention, Rotation
 from agent.kit.units import Duration, Share, Size
 
@@ -167,6 +168,16 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What is different for logs."""
     metrics: SignalRule = SignalRule()
     """What is different for metrics."""
+    filter: Filter = Filter()
+    """Which resources are delivered."""
+    sample: Sample = Sample()
+    """Which traces are delivered."""
+    redact: Redact = Redact()
+    """What is kept secret."""
+    limit: Limit = Limit()
+    """How much spans and log records carry."""
+    add: Add = Add()
+    """Attributes of every resource."""
     # Loaded, these hold whole sections, as in [[stream]].
     rotation: Rotation | None = None
     """Keys of `[rotation]` for the files of the kind `file`."""

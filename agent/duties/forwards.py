@@ -22,12 +22,13 @@ from agent.duties.budget import Budget
 from agent.duties.keeper import Keeper
 from agent.duties.ledger import Ledger
 from agent.duties.parcel import Part, Record, pack
+from agent.duties.processing import chain
 from agent.duties.shipper import Consumer
 from agent.kit import log
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, printable
 from agent.metrics import Metrics, Sample
-from agent.sinks.base import Reject, Retry
+from agent.sinks.base import ErrorClass, Reject, Retry
 from agent.sinks.build import build
 from agent.streams import cursors as cursor_files
 from agent.streams.cursors import Cursors
@@ -61,7 +62,7 @@ class Forwards:
             name: Consumer(
                 forward, build(forward, clock, environ), views, cursors,
                 DeadLetters(engine.state, name, limit=forward.dead_letters), clock,
-                Trail(name, forward, components, engine), budget,
+                Trail(name, forward, components, engine), budget, chain(forward, environ),
             )
             for name, cursors in engine.holding.cursors.items()
             for forward in (engine.holding.forwards[name],)
@@ -117,6 +118,8 @@ class Forwards:
             delivered=books.delivered,
             dead_lettered=books.dead_lettered,
             empty=books.empty,
+            filtered=sum(books.filtered.values()),
+            dropped_items=sum(books.dropped.values()),
             unsettled=books.unsettled,
             in_flight=books.in_flight,
             exports=books.successes + books.refusals,
@@ -313,8 +316,11 @@ def _parts(consumer: Consumer, one: Letter) -> list[Part]:
     record = Record(one.start, one.end, one.content)
     otlp = consumer.forward.kind == "otlp"
     parcel = pack(
-        one.stream, one.stream_id, [record], one.start, one.end, otlp=otlp, max_record=consumer.forward.max_record
-    )
+        one.stream, one.stream_id, [record], one.start, one.end, otlp=otlp, max_record=consumer.forward.max_record,
+        process=consumer.process,
+    )  # fmt: skip
     for bad in parcel.refused:
         raise Reject(bad.reason, bad.kind)
+    for why in parcel.filtered:
+        raise Reject(f"the forward's rules leave nothing of it ({why})", ErrorClass.PROCESSING)
     return parcel.parts

@@ -1,7 +1,7 @@
 """What one consumer did, counted so that a scrape sees the books balanced.
 
-Invariant, in records since the start: read = delivered + dead-lettered + empty + unsettled, in every copy: whatever
-changes several of them does so under the lock, and a reader gets a copy taken under it.
+Invariant, in records since the start: read = delivered + dead-lettered + filtered + empty + unsettled, in every copy:
+whatever changes several of them does so under the lock, and a reader gets a copy taken under it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ class Ledger:
     delivered: int = 0
     dead_lettered: int = 0
     empty: int = 0
+    filtered: dict[str, int] = field(default_factory=dict)
+    """Records of which processing left nothing to send, by reason."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Spans, log records and data points that processing left out, by reason; of settled batches."""
     unsettled: int = 0
     in_flight: int = 0
     """Batches."""
@@ -86,7 +90,11 @@ class Book:
             self._ledger.unsettled -= parcel.records
             self._ledger.empty += parcel.empty
             self._ledger.dead_lettered += dead
-            self._ledger.delivered += parcel.records - parcel.empty - dead
+            for counts, more in ((self._ledger.filtered, parcel.filtered), (self._ledger.dropped, parcel.dropped)):
+                for why, count in more.items():
+                    counts[why] = counts.get(why, 0) + count
+            filtered = sum(parcel.filtered.values())
+            self._ledger.delivered += parcel.records - parcel.empty - dead - filtered
             self._ledger.letters_dropped += dropped
 
     def left(self) -> None:

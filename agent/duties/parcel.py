@@ -1,7 +1,8 @@
 """A batch on its way: what was read of one stream, checked and sorted by signal. Pure.
 
-Invariants: a parcel's bounds are those of what was read; every record in it is in a part, empty, or refused already;
-the same bounds of the same stream always give the same parts, so what is sent again is the same bytes.
+Invariants: a parcel's bounds are those of what was read; every record in it is in a part, empty, left out by rule, or
+refused already; the same bounds of the same stream always give the same parts, so what is sent again is the same bytes.
+What is refused is kept as it was read, never as it was processed: sent again, it is processed again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass, field
 
 from agent.duties.budget import Grant
 from agent.kit.errors import printable
-from agent.otlp.envelope import Bad, Signal, check, halve, split
+from agent.otlp.envelope import Bad, Checked, check, halve, split
+from agent.otlp.process import Chain
 from agent.sinks.base import ErrorClass
 from agent.streams.batch import Batch
 from agent.streams.reader import HEAD
@@ -52,6 +54,8 @@ class Part:
     places: tuple[tuple[int, int], ...]
     items: int
     """Spans, log records or data points; of records that nobody looked into, the records."""
+    originals: tuple[bytes, ...] = ()
+    """The records before they were processed; empty: they were not."""
 
     def halves(self) -> tuple[Part, Part]:
         """Two parts, in order, about the same in bytes. The items are shared out by records. Needs two records."""
@@ -59,15 +63,15 @@ class Part:
         cut = len(first)
         share = self.items * cut // len(self.places)
         return (
-            Part(self.batch.narrow(first), self.places[:cut], share),
-            Part(self.batch.narrow(second), self.places[cut:], self.items - share),
+            Part(self.batch.narrow(first), self.places[:cut], share, self.originals[:cut]),
+            Part(self.batch.narrow(second), self.places[cut:], self.items - share, self.originals[cut:]),
         )
 
     def refused(self, kind: ErrorClass, reason: str) -> list[Refused]:
         """All of it, refused for one reason."""
         return [
             Refused(start, end, line, self.batch.signal, kind, reason)
-            for (start, end), line in zip(self.places, self.batch.records, strict=True)
+            for (start, end), line in zip(self.places, self.originals or self.batch.records, strict=True)
         ]
 
 
@@ -85,6 +89,10 @@ class Parcel:
     refused: list[Refused] = field(default_factory=list)
     state: bytes | None = None
     """The sink's state after the parts that were sent."""
+    filtered: dict[str, int] = field(default_factory=dict)
+    """Records of which processing left nothing, by reason."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Spans, log records and data points that processing left out, by reason."""
     grant: Grant | None = None
     """The memory that it may take."""
 
@@ -115,9 +123,10 @@ def cut(records: Iterable[Record], max_bytes: int, max_records: int) -> list[Rec
 
 
 def pack(
-    stream: str, stream_id: str, records: list[Record], start: int, end: int, *, otlp: bool, max_record: int
-) -> Parcel:
-    """Sort the records of [start, end); with `otlp` each one is checked first."""
+    stream: str, stream_id: str, records: list[Record], start: int, end: int, *, otlp: bool, max_record: int,
+    process: Chain | None = None,
+) -> Parcel:  # fmt: skip
+    """Sort the records of [start, end) by signal with `otlp`; then, or with `process`, each one is checked first."""
     parcel = Parcel(printable(stream), stream_id, start, end, len(records), 0, [])
     sorted_lines: dict[str, _Pile] = {}
     for one in records:
@@ -126,26 +135,59 @@ def pack(
             whole = not one.cut and len(one.line) <= KEPT
             line = one.line if whole else one.line[:HEAD]
             parcel.refused.append(Refused(one.start, one.end, line, "", ErrorClass.TOO_LARGE, reason, not whole))
-        elif not otlp:
+        elif not otlp and process is None:
             sorted_lines.setdefault("", _Pile()).add(one, one.line, 1)
         else:
-            _sort(parcel, one, sorted_lines)
+            _sort(parcel, one, sorted_lines, otlp, process)
     for signal, pile in sorted_lines.items():
         batch = Batch(stream, stream_id, start, end, tuple(pile.lines), signal)
-        parcel.parts.append(Part(batch, tuple(pile.places), pile.items))
+        parcel.parts.append(Part(batch, tuple(pile.places), pile.items, tuple(pile.originals)))
     return parcel
 
 
-def _sort(parcel: Parcel, one: Record, piles: dict[str, _Pile]) -> None:
+def _sort(parcel: Parcel, one: Record, piles: dict[str, _Pile], otlp: bool, process: Chain | None) -> None:
     found = check(one.line)
     if isinstance(found, Bad):
         reason = f"{found.reason}: {found.detail}"
         parcel.refused.append(Refused(one.start, one.end, one.line, "", ErrorClass.NOT_OTLP, reason))
     elif not found.items:
         parcel.empty += 1
+    elif process is None:
+        for signal, line, items in _by_signal(found):
+            piles.setdefault(signal, _Pile()).add(one, line, items)
     else:
-        for signal, line in split(found).items():
-            piles.setdefault(signal, _Pile()).add(one, line, found.items[Signal(signal)])
+        lines = _by_signal(found) if otlp else [("", found.line, sum(found.items.values()))]
+        _process(parcel, one, lines, piles, process)
+
+
+def _by_signal(found: Checked) -> Iterator[tuple[str, bytes, int]]:
+    for signal, line in split(found).items():
+        yield signal, line, found.items[signal]
+
+
+def _process(
+    parcel: Parcel, one: Record, lines: Iterable[tuple[str, bytes, int]], piles: dict[str, _Pile], process: Chain
+) -> None:
+    """Take what processing leaves of a record; one that cannot be processed goes nowhere."""
+    nothing = ""
+    settled = False
+    for signal, line, items in lines:
+        try:
+            done = process(line, items)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the record must not pass unprocessed
+            # Not the error's text: it may quote the record.
+            reason = f"could not be processed: {type(error).__name__}"
+            parcel.refused.append(Refused(one.start, one.end, line, signal, ErrorClass.PROCESSING, reason))
+            settled = True
+            continue
+        for why, count in done.dropped.items():
+            parcel.dropped[why] = parcel.dropped.get(why, 0) + count
+            nothing = why
+        if done.line:
+            piles.setdefault(signal, _Pile()).add(one, done.line, done.items if signal else 1, line)
+            settled = True
+    if not settled:
+        parcel.filtered[nothing] = parcel.filtered.get(nothing, 0) + 1
 
 
 class _Pile:
@@ -154,10 +196,13 @@ class _Pile:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.places: list[tuple[int, int]] = []
+        self.originals: list[bytes] = []
         self.items = 0
 
-    def add(self, record: Record, line: bytes, items: int) -> None:
-        """Take one record, or what of it is of this signal."""
+    def add(self, record: Record, line: bytes, items: int, original: bytes = b"") -> None:
+        """Take one record, or what of it is of this signal; with what it was before it was processed."""
         self.lines.append(line)
+        if original:
+            self.originals.append(original)
         self.places.append((record.start, record.end))
         self.items += items

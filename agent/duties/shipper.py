@@ -35,6 +35,7 @@ from agent.kit.loops import Failures, Waker
 from agent.kit.priority import WORK
 from agent.kit.retry import Backoff, Failover, Lease
 from agent.kit.steps import reach
+from agent.otlp.process import Chain
 from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, Sink, TooLarge
 from agent.streams.cursors import Cursors
 from agent.streams.deadletters import DeadLetters, Letter, letter
@@ -65,10 +66,12 @@ class StoppedError(Exception):
     """The agent is leaving; the batch stays unsettled and is sent again by the next start."""
 
 
-def weight(forward: Forward) -> Weight:
+def weight(forward: Forward, *, processed: bool = False) -> Weight:
     """What the batches of a forward take of memory: encoding as protobuf takes the most."""
     encodings = {forward.encoding, forward.traces.encoding, forward.logs.encoding, forward.metrics.encoding}
-    return WEIGHTS["protobuf" if forward.kind == "otlp" and "protobuf" in encodings else "json"]
+    found = WEIGHTS["protobuf" if forward.kind == "otlp" and encodings & {"protobuf", "grpc"} else "json"]
+    more = WEIGHTS["processed"]
+    return Weight(max(found.read, more.read), max(found.send, more.send)) if processed else found
 
 
 class Consumer:
@@ -76,9 +79,9 @@ class Consumer:
 
     def __init__(
         self, forward: Forward, sinks: Sequence[Sink], views: Views, cursors: Cursors, letters: DeadLetters,
-        clock: Clock, trail: Trail, budget: Budget | None = None,
+        clock: Clock, trail: Trail, budget: Budget | None = None, process: Chain | None = None,
     ) -> None:  # fmt: skip
-        """Without a `budget` memory has no limit."""
+        """Without a `budget` memory has no limit; without `process` records travel as they are."""
         self.forward = forward
         self.name = forward.name
         self.book = Book(clock)
@@ -101,9 +104,10 @@ class Consumer:
         self._limiter = anyio.CapacityLimiter(1)
         self._waker = Waker()
         self._budget = budget or Budget(clock)
-        self._weight = weight(forward)
+        self.process = process
+        self._weight = weight(forward, processed=process is not None)
         self._ceiling = self._budget.longest(self._weight, sys.maxsize)
-        self._source = Source(forward, views, cursors, self._skipped, self._corrupt, self._ceiling)
+        self._source = Source(forward, views, cursors, self._skipped, self._corrupt, self._ceiling, process)
         self._under_way = 0
         self._prepared: Parcel | None = None
         self.stopping = False

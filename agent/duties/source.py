@@ -13,6 +13,7 @@ from collections.abc import Callable
 from agent.config import Forward
 from agent.duties.parcel import Parcel, Record, cut, lines, pack
 from agent.kit.errors import AgentError, CorruptError
+from agent.otlp.process import Chain
 from agent.streams import reader
 from agent.streams.cursors import Bounds, Cursors
 from agent.streams.reader import Run, View
@@ -34,9 +35,10 @@ class Source:
     def __init__(
         self, forward: Forward, views: Views, cursors: Cursors,
         skipped: Callable[[View, int, int, str], None], corrupt: Callable[[CorruptError], None],
-        ceiling: int,
+        ceiling: int, process: Chain | None = None,
     ) -> None:  # fmt: skip
         self._forward = forward
+        self._process = process
         self._ceiling = ceiling
         self._max_record = min(ceiling, forward.max_record)
         self._most = 0
@@ -226,4 +228,5 @@ class Source:
 
     def _pack(self, view: View, start: int, end: int, records: list[Record]) -> Parcel:
         otlp = self._forward.kind == "otlp"
-        return pack(view.name, view.stream_id, records, start, end, otlp=otlp, max_record=self._max_record)
+        return pack(view.name, view.stream_id, records, start, end, otlp=otlp, max_record=self._max_record,
+                    process=self._process)  # fmt: skip

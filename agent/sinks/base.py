@@ -55,6 +55,8 @@ class ErrorClass(StrEnum):
     """Items that a partial success refused."""
     NOT_OTLP = "not_otlp"
     """The record is no export request, so nobody was asked."""
+    PROCESSING = "processing"
+    """The record could not be processed as configured, so it was not passed on."""
     DEFECT = "defect"
     """The sink itself failed in a way that nobody foresaw."""
     EXHAUSTED = "attempts_exhausted"

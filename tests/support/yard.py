@@ -124,7 +124,7 @@ def settled(yard: Yard, records: int, name: str = "out") -> Callable[[], bool]:
 
     def done() -> bool:
         now = yard.status(name)
-        assert now.read == now.delivered + now.dead_lettered + now.empty + now.unsettled
+        assert now.read == now.delivered + now.dead_lettered + now.filtered + now.empty + now.unsettled
         return now.read - now.unsettled >= records and not now.in_flight
 
     return done
