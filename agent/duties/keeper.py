@@ -24,11 +24,11 @@ from agent.control import (
     Reloaded,
     Rotated,
     Status,
-    StreamStatus,
     WatcherStatus,
 )
 from agent.duties.cadence import Look
 from agent.duties.requests import Requests
+from agent.duties.snapshot import Gauges, Lines
 from agent.duties.watcher import Watcher
 from agent.kit import log
 from agent.kit.clock import Clock
@@ -57,9 +57,6 @@ RETAIN_EVERY = 10.0
 SNAPSHOT_EVERY = 1.0
 """Seconds between two snapshots: only what changed is computed anew."""
 
-WARM = 60.0
-"""Seconds for which a stream that grew is computed anew: its growth rate falls, its next rotation comes nearer."""
-
 Reloader = Callable[[], tuple[Config, Reloaded]]
 
 
@@ -81,7 +78,6 @@ class Keeper:
         reloader: Reloader | None = None,
     ) -> None:
         self._clock = clock
-        self._metrics = metrics
         self._components = components
         self._wake = wake
         self._replaced = replaced
@@ -90,7 +86,7 @@ class Keeper:
         self._stopping = threading.Event()
         self.requests = Requests(wake)
         self.engine = Engine(config, clock, metrics, self._breathe)
-        self.views = Views()
+        self.views = Views(clock)
         """What consumers read by; kept up only where there are some."""
         if config.forward:
             self.engine.changed = self.views.publish
@@ -102,8 +98,8 @@ class Keeper:
         self._next_retain = 0.0
         self._next_snapshot = 0.0
         self._retained = float("-inf")
-        self._changed: dict[Stream, None] = {}
-        self._lines: dict[str, StreamStatus] = {}
+        self._lines = Lines(self.engine, clock)
+        self._gauges = Gauges(self.engine, metrics)
         self._usage: DirectoryStatus | None = None
         self._critical = False
         self.started = clock.now()
@@ -164,8 +160,8 @@ class Keeper:
             self._next_retain = min(self._next_retain, max(now, self._retained + RETAIN_SOON))
         if now >= self._next_retain:
             self._retain(now)
-        self._changed.update(candidates)
-        self._changed.update(dict.fromkeys(outcome.stream for outcome in outcomes))
+        self._lines.touch(candidates)
+        self._lines.touch(outcome.stream for outcome in outcomes)
         if asked or now >= self._next_snapshot:
             self._publish()
         return self._next(pending)
@@ -254,7 +250,7 @@ class Keeper:
         items = self.engine.plan_retention(self._usage.total_bytes)
         if items and self.engine.swept:
             self.engine.retain(items)
-            self._changed.update(dict.fromkeys(stream for stream, _ in items))
+            self._lines.touch(stream for stream, _ in items)
             self._usage = report.directory(self.engine)
             for stream, item in items:
                 _log.info("retired", stream=stream.name, segment=item.segment.name, reason=item.reason)
@@ -310,52 +306,9 @@ class Keeper:
             watcher=watcher,
             components=self._components.all(),
             usage=self._usage,
-            streams=self._stream_lines(now),
+            streams=self._lines.all(now),
         )
-        self._measure(snapshot)
-
-    def _stream_lines(self, now: float) -> list[StreamStatus]:
-        """Every stream's line; those that did not change since are the old ones."""
-        wall, streams = self._clock.now(), self.engine.catalog.streams
-        changed, self._changed = self._changed, {}
-        for stream in changed:
-            if streams.get(stream.name) is stream:
-                self._lines[stream.name] = report.stream(self.engine, stream, now, wall)
-                if now - stream.facts.grew < WARM or stream.pending:
-                    self._changed[stream] = None
-        for name in self._lines.keys() - streams.keys():
-            del self._lines[name]
-        for name in streams.keys() - self._lines.keys():
-            self._lines[name] = report.stream(self.engine, streams[name], now, wall)
-        return [self._lines[name] for name in sorted(self._lines)]
-
-    def _measure(self, snapshot: Status) -> None:
-        metrics, usage = self._metrics, snapshot.directory
-        counts = dict.fromkeys(("ok", "refused", "failing", "gone"), 0)
-        for stream in snapshot.streams:
-            counts[stream.state] += 1
-        for state, count in counts.items():
-            metrics.streams.labels(state).set(count)
-        metrics.live_bytes.set(sum(stream.live_bytes for stream in snapshot.streams))
-        metrics.allocated_bytes.set(usage.live_bytes)
-        metrics.part_bytes.set(usage.part_bytes)
-        metrics.segment_bytes.set(usage.segment_bytes)
-        metrics.quarantine_bytes.set(usage.quarantine_bytes)
-        metrics.state_bytes.set(usage.state_bytes)
-        metrics.directory_total_bytes.set(usage.total_bytes)
-        metrics.directory_critical.set(usage.critical)
-        metrics.filesystem_free_bytes.set(usage.free_bytes)
-        metrics.pending_release_bytes.set(sum(stream.pending_release for stream in snapshot.streams))
-        metrics.set_watcher_mode(snapshot.watcher.mode)
-        metrics.watched_directories.set(snapshot.watcher.directories)
-        self._count_refused()
-
-    def _count_refused(self) -> None:
-        found = {name: stream.refused for name, stream in self.engine.catalog.streams.items() if stream.refused}
-        reasons: dict[str, int] = {}
-        for error in (found | self.engine.survey.refused).values():
-            reasons[error.reason] = reasons.get(error.reason, 0) + 1
-        self._metrics.refused(reasons)
+        self._gauges.show(snapshot)
 
     # -- Control
 
@@ -432,7 +385,7 @@ class Keeper:
         if answer.ok:
             self.engine.configure(config)
             self._deadlines = dict.fromkeys(self.engine.catalog.streams.values(), 0.0)
-            self._changed.update(dict.fromkeys(self.engine.catalog.streams.values()))
+            self._lines.touch(self.engine.catalog.streams.values())
         self.engine.audit.write("reload", reason="ok" if answer.ok else "rejected", why=answer.message)
         return answer
 

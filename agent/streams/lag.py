@@ -32,6 +32,13 @@ def lag(view: View, position: int, now: float) -> Lag:
         if one.extent.length
     )
     live = view.end - max(position, view.sealed)
-    oldest = behind[0].first_seen if behind else view.since
+    oldest = _noticed(view, position) or (behind[0].first_seen if behind else view.since)
     seconds = max(0.0, now - oldest) if oldest else 0.0
     return Lag(waiting, round(records + max(0, live) * count / size) if size else None, seconds)
+
+
+def _noticed(view: View, position: int) -> float:
+    """When the byte at `position` was noticed; 0 for one that was there when the agent came."""
+    if not view.growth or position < view.growth[0][0]:
+        return 0.0
+    return next((at for end, at in view.growth if end > position), 0.0)

@@ -48,6 +48,9 @@ class View:
     """Position up to which the live file was seen to reach."""
     since: float = 0.0
     """Wall time at which the oldest unsealed byte was noticed; 0 when there is none."""
+    growth: tuple[tuple[int, float], ...] = ()
+    """Ends at which the stream was seen, each with the wall time when first, oldest first; the first one was there
+    before. Few: the older, the wider apart."""
 
 
 @dataclass(frozen=True, slots=True)

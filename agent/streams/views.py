@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import replace
 
+from agent.kit.clock import Clock
 from agent.streams.catalog import Stream
 from agent.streams.reader import View, view
 
 Listener = Callable[[View], None]
+Growth = tuple[tuple[int, float], ...]
+
+_MARKS = 64
+"""Marks of a stream's growth that are kept, at least half of them one look apart."""
 
 
 class Views:
     """Views by stream id, and who is told of each new one."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._views: dict[str, View] = {}
         self._listeners: list[Listener] = []
         self._waiting: list[Callable[[], None]] = []
@@ -43,7 +49,9 @@ class Views:
         fresh = view(stream)
         if not stream.accepted:
             fresh = replace(fresh, identity=None)
-        if self._views.get(fresh.stream_id) == fresh:
+        before = self._views.get(fresh.stream_id)
+        fresh = replace(fresh, growth=grown(before.growth if before else (), fresh.end, self._clock.now()))
+        if before == fresh:
             return
         self._views[fresh.stream_id] = fresh
         for listener in self._listeners:
@@ -61,3 +69,18 @@ class Views:
     def all(self) -> list[View]:
         """The newest view of every stream."""
         return list(self._views.values())
+
+
+def grown(growth: Growth, end: int, now: float) -> Growth:
+    """The marks with one more where the stream has grown: bytes are never noted younger than they are.
+
+    When there are too many, each two become one with the later end and the earlier time.
+    """
+    if growth and growth[-1][0] == end:
+        return growth
+    if len(growth) < _MARKS:
+        return (*growth, (end, now))
+    pairs = zip(growth[1::2], growth[2::2], strict=False)
+    merged = [(later[0], earlier[1]) for earlier, later in pairs]
+    rest = growth[-1:] if len(growth) % 2 == 0 else ()
+    return (growth[0], *merged, *rest, (end, now))

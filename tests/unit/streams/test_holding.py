@@ -8,6 +8,7 @@ from agent.config import Retention
 from agent.streams.lag import Lag, lag
 from agent.streams.plan import Claim, Hold, Room, Shelf, Shelved, hold, retire
 from agent.streams.reader import view
+from agent.streams.views import Views
 from tests.support.bench import Bench, lines
 
 ROOM = Room(total=100, free=100, capacity=1000, max_total=None, min_free=None)
@@ -85,3 +86,21 @@ def test_lag_counts_what_lies_behind(bench: Bench) -> None:
     assert 25 == lag(now, 125 * 64, bench.clock.now()).records
     bench.clock.sleep(30)
     assert lag(now, 125 * 64, bench.clock.now()).seconds >= 30
+
+
+def test_lag_is_the_age_of_what_waits_not_of_what_is_unsealed(bench: Bench) -> None:
+    """A file that is delivered at once and sealed rarely has no lag."""
+    views = Views(bench.clock)
+    writer = bench.writer()
+    for number in range(300):
+        writer.write(lines(number, number + 1))
+        bench.look()
+        views.publish(bench.stream())
+        bench.clock.sleep(1)
+    (now,) = views.all()
+
+    assert 1 <= lag(now, 299 * 64, bench.clock.now()).seconds <= 2
+    assert 11 <= lag(now, 289 * 64, bench.clock.now()).seconds <= 13
+    assert 200 <= lag(now, 100 * 64, bench.clock.now()).seconds <= 300
+    assert lag(now, 0, bench.clock.now()).seconds >= 300
+    assert len(now.growth) <= 66
