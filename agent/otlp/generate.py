@@ -61,15 +61,13 @@ class Generator:
         self._ticks = count(_EPOCH_NS, _TICK_NS)
         self._begin = self._now()
         self._traces = [scene for service in services for scene in scenes.traces(service)]
+        self._pings = [scenes.ping(service) for service in services]
         self._logs = [scene for service in services for scene in scenes.logs(service)]
         self._metrics = [(scenes.metrics(service), _Counts()) for service in services]
 
     def trace_line(self) -> bytes:
         """One trace of 2 to 4 spans of one service, 2 to 4 KB, 2.7 KB on average; gzip -6 makes it 9 times smaller."""
-        values, failed = self._values()
-        scene = self._random.choice(self._traces)
-        self._spans(values, scene.parents)
-        return (scene.failed if failed else scene.well) % values
+        return self._trace()
 
     def log_line(self) -> bytes:
         """Three log records of one service about one request, about 1.6 KB."""
@@ -88,6 +86,16 @@ class Generator:
         """`number` lines of traces, without end if None."""
         return (self.trace_line() for _ in _times(number))
 
+    def spans(self, number: int) -> Iterator[tuple[bytes, int]]:
+        """Lines of traces that have `number` spans together, each line with how many it has."""
+        left = number
+        while left > 0:
+            # Never leaves one span alone: only a wish for a single one is answered by a trace of one.
+            fitting = [one for one in self._traces if len(one.parents) <= left and len(one.parents) != left - 1]
+            scene = self._random.choice(fitting or self._pings)
+            yield self._trace(scene), len(scene.parents)
+            left -= len(scene.parents)
+
     def log_lines(self, number: int | None = None) -> Iterator[bytes]:
         """`number` lines of logs, without end if None."""
         return (self.log_line() for _ in _times(number))
@@ -95,6 +103,12 @@ class Generator:
     def metric_lines(self, number: int | None = None) -> Iterator[bytes]:
         """`number` lines of metrics, without end if None."""
         return (self.metric_line() for _ in _times(number))
+
+    def _trace(self, scene: scenes.Scene | None = None) -> bytes:
+        values, failed = self._values()
+        scene = scene or self._random.choice(self._traces)
+        self._spans(values, scene.parents)
+        return (scene.failed if failed else scene.well) % values
 
     def _now(self) -> int:
         return int(self._clock.now() * 1e9) if self._clock else next(self._ticks)
@@ -159,6 +173,11 @@ class _Counts:
         self._failed += failed
         values.update((b"bucket%d" % index, number) for index, number in enumerate(self._buckets))
         values.update({b"count": sum(self._buckets), b"sum": self._sum, b"failed": self._failed})
+
+
+def sequences(request: bytes) -> Iterator[int]:
+    """The numbers of all generated lines that were joined into a request, in order."""
+    return (int(found[1]) for found in _SEQUENCE.finditer(request))
 
 
 def sequence(line: bytes) -> int | None:

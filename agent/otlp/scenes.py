@@ -50,6 +50,12 @@ def traces(service: str) -> list[Scene]:
     return [Scene(_trace(service, route, False), _trace(service, route, True), route[2]) for route in ROUTES]
 
 
+def ping(service: str) -> Scene:
+    """A request that `service` answers alone: a trace of one span."""
+    route = ("GET", "/ping", (-1,))
+    return Scene(_trace(service, route, False), _trace(service, route, True), route[2])
+
+
 def logs(service: str) -> list[Scene]:
     """What `service` logs during a request."""
     return [Scene(_log(service, failed=False), _log(service, failed=True))]
@@ -123,10 +129,12 @@ def _trace(service: str, route: tuple[str, str, tuple[int, ...]], failed: bool) 
     method, tail, parents = route
     server = _server_span(service, method, tail, failed)
     clients = [_client_span(i, parent, service, method) for i, parent in enumerate(parents) if i]
-    if failed:
+    if failed and clients:
         event = {"timeUnixNano": "%(end1)d", "name": "exception", "attributes": _attributes(_EXCEPTION)}
         clients[0] |= {"status": {"code": 2, "message": "no connection became free"}, "events": [event]}
-    scopes = [{"scope": _scope("asgi"), "spans": [server]}, {"scope": _scope("clients"), "spans": clients}]
+    scopes = [{"scope": _scope("asgi"), "spans": [server]}]
+    if clients:
+        scopes.append({"scope": _scope("clients"), "spans": clients})
     return _line("resourceSpans", service, scopes)
 
 

@@ -127,7 +127,7 @@ def test_the_writer_tells_the_truth(tmp_path: Path) -> None:
     """The writer truncates what is there, holds its file, numbers every line, and tells how many it wrote."""
     path = tmp_path / "traces.json"
     path.write_bytes(b"of somebody before\n")
-    command = [sys.executable, "-m", "agent.cli.demo.writer", str(path), "5000"]
+    command = [sys.executable, "-m", "agent.rehearsal.writer", str(path), "5000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
         while path.stat().st_size < 50_000:
             time.sleep(0.01)

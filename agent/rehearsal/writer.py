@@ -1,7 +1,7 @@
-"""The demo's writer: a process that treats its file as the OpenTelemetry Collector's file exporter does.
+"""The writer of demo and rehearsals: it treats its file as the OpenTelemetry Collector's file exporter does.
 
 It opens the file once, for reading and writing, truncated, not for appending, writes each line with two calls, and
-never opens it again. What it wrote is the truth the demo is judged by: it is told on standard output at the end.
+never opens it again. What it wrote is the truth that everything is judged by: it is told on standard output at the end.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _write_all(fd: int, content: bytes) -> int:
 
 
 def main() -> None:
-    """`python -m agent.cli.demo.writer PATH LINES_PER_SECOND`, until SIGTERM."""
+    """`python -m agent.rehearsal.writer PATH LINES_PER_SECOND`, until SIGTERM."""
     ends: list[bool] = []
     signal.signal(signal.SIGTERM, lambda *_: ends.append(True))
     truth = write(sys.argv[1], float(sys.argv[2]), ends=ends)

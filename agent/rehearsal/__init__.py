@@ -1,0 +1,1 @@
+"""Rehearsals: the agent under generated load and without its collector, judged by their ids."""
