@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent.config import Config, Files, load
+from agent.kit import trust
 from agent.kit.errors import AgentError, ConfigError
 
 SETTINGS = "/etc/telemetry-agent/agent.toml"
@@ -29,6 +30,8 @@ class Place:
     """The configuration is there already."""
     groups: bool = False
     """Files and directory are of several groups, which segments must keep."""
+    intruder: str = ""
+    """Why others than root may change what root works with."""
 
     @property
     def user(self) -> str:
@@ -65,6 +68,7 @@ def survey(directory: str, config_path: str) -> Place:
         gid=gid,
         why=why,
         configured=config is not None,
+        intruder=trust.intruder(directory) if uid == 0 else "",
         groups={gid} != {group for _, group in owners} | {os.stat(directory).st_gid},
     )
 

@@ -39,9 +39,8 @@ def installation(place: Place, *, root: str = "/", timer: bool = False, extra: t
     files.append(Written(os.path.join(home, f"{service}.d", "10-directory.conf"), directory_drop_in(place)))
     files += [Written(os.path.join(home, f"{service}.d", f"20-{name}.conf"), _drop_in(name)) for name in wanted]
     if not place.configured:
-        files.append(Written(settings(root), _configuration(place.directory)))
-    notes = [f"it runs as root, with four capabilities: {place.why}"] if place.uid == 0 else []
-    return Plan(tuple(files), tuple(_commands(names[-1], root)), tuple(notes))
+        files.append(Written(settings(root), _configuration(place)))
+    return Plan(tuple(files), tuple(_commands(names[-1], root)), tuple(_notes(place)))
 
 
 def directory_drop_in(place: Place) -> str:
@@ -93,11 +92,19 @@ def _drop_in(name: str) -> str:
     return (SHIPPED / "drop-ins" / f"{name}.conf").read_text("utf-8")
 
 
-def _configuration(directory: str) -> str:
+def _notes(place: Place) -> Iterator[str]:
+    if place.uid == 0:
+        yield f"it runs as root, with four capabilities: {place.why}"
+    if place.intruder:
+        word = "the configuration trusts them" if not place.configured else "the configuration must trust them"
+        yield f'{place.intruder}: {word} by [agent] user = "root"'
+
+
+def _configuration(place: Place) -> str:
     return (
         "# Written by `telemetry-agent setup systemd`. Every key and its default: `telemetry-agent check-config`.\n"
-        f"[files]\ndirectory = {json.dumps(directory, ensure_ascii=False)}\n"
-    )
+        f"[files]\ndirectory = {json.dumps(place.directory, ensure_ascii=False)}\n"
+    ) + (f'[agent]\nuser = "root"  # trusted: {place.intruder}\n' if place.intruder else "")
 
 
 def _commands(unit: str, root: str) -> Iterator[tuple[str, ...]]:

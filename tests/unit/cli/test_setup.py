@@ -50,6 +50,15 @@ def test_root_keeps_the_user_to_the_shipped_drop_in() -> None:
     assert ("it runs as root, with four capabilities: the telemetry files belong to 2 users",) == plan.notes
 
 
+def test_root_is_told_whom_it_trusts() -> None:
+    """Where others may write, the new configuration says that root works there all the same, and so does setup."""
+    why = "/var/lib/otel may be written by everybody"
+    plan = units.installation(replace(PLACE, uid=0, why="of 2 users", intruder=why))
+
+    assert plan.files[-1].content.endswith(f'[agent]\nuser = "root"  # trusted: {why}\n')
+    assert f'{why}: the configuration trusts them by [agent] user = "root"' == plan.notes[-1]
+
+
 @pytest.mark.parametrize(
     ("directory", "expected"),
     [
