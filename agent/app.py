@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ from agent.streams import rights
 from agent.system.exposition import SnapshotCollector
 from agent.system.memory_limit import MemoryReader
 from agent.web.facts import Facts
+from agent.web.history import History
 from agent.web.messages import ConfigKey, Source
 from agent.web.server import WebServer
 
@@ -151,15 +153,22 @@ class Agent:
         WORK.configure(config.agent.nice, config.agent.ionice)
         self.budget = Budget(self.clock, MemoryReader(config.agent.memory_limit or 0), self._tell_memory)
         self.keeper.own = self.budget.own
-        self.vitals = Vitals(config.system, self.clock)
+        self.vitals = Vitals(config.system, self.clock, self._remember)
         self.check_waker = Waker()
         self.checkup = self._make_checkup(config)
         self.alert_waker = Waker()
         self.alerter = self._make_alerter(config)
         self.said = ""
+        self.history = History()
         self.outputs = Outputs(config, self.clock, self.watching)
         self.forwards: Forwards | None = None
         self.web: WebServer | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def _remember(self, now: float) -> None:
+        """Keep a point of what the status page draws."""
+        if self.keeper.ready:
+            self.history.take(self.keeper.status(), now)
 
     def _tell_memory(self, state: State, message: str, hint: str) -> None:
         self.components.report("memory", state, message, hint)
@@ -213,6 +222,7 @@ class Agent:
 
     async def run(self) -> None:
         """Run until a signal ends it."""
+        self.loop = asyncio.get_running_loop()
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
             self.reading.accepted()
             self.reading.prepare.append(self._prepare)
@@ -302,8 +312,19 @@ class Agent:
             alerts=self.alerter.alerts,
             sources=lambda: {name: Source(**found) for name, found in self.vitals.snapshot.sources().items()},
             config=self._configuration,
+            audit=keeper.engine.audit.newest,
+            history=self.history,
+            log=self._lines,
+            loop=lambda: self.loop,
             segments=lambda stream, limit: listing(keeper.requests, keeper.engine, stream, limit),
         )
+
+    def _lines(self) -> list[str]:
+        from agent.config.secrets import secret_texts
+        from agent.sinks.hiding import Hider
+
+        hide = Hider(secret_texts(self.reading.loaded.config), os.environ)
+        return [hide(line) for line in log.recent()]
 
     def _configuration(self) -> list[ConfigKey]:
         from agent.config.render import effective

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -57,6 +57,11 @@ class Audit:
             except OSError:
                 self.unwritten += 1
                 self.close()
+
+    def newest(self, most: int) -> Sequence[Mapping[str, Any]]:
+        """The last entries of this run, newest first, at most so many."""
+        with self._lock:
+            return list(self.recent)[: -most - 1 : -1]
 
     def _append(self, line: bytes) -> None:
         if self._directory is None:

@@ -33,8 +33,10 @@ class Vitals:
 
     name = "vitals"
 
-    def __init__(self, system: System, clock: Clock) -> None:
+    def __init__(self, system: System, clock: Clock, after: Callable[[float], None] = lambda _now: None) -> None:
+        """`after(now)` is called at the end of each step."""
         self._clock = clock
+        self._after = after
         self._system = system
         self._wanted = system
         self._registry = _registry(system, clock)
@@ -54,6 +56,7 @@ class Vitals:
             self._system = self._wanted
             self._registry = _registry(self._system, self._clock)
         self._registry.step()
+        self._after(now)
         return now + self._system.interval
 
 

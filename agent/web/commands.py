@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.control import Control
+from agent.drills import BusyError, ImpossibleError, UnknownError
 from agent.kit.errors import AgentError, ConfigError, LockedError, RefusedError, StoppingError
 from agent.web.messages import BadRequestError, Cleanup, Failure, Reload, Rotate
 from agent.web.views import to_json
@@ -22,6 +23,9 @@ _BODY_LIMIT = 4 << 20
 
 _STATUS: tuple[tuple[type[AgentError], int], ...] = (
     (BadRequestError, 400),
+    (UnknownError, 404),
+    (BusyError, 409),
+    (ImpossibleError, 422),
     (ConfigError, 422),
     (LockedError, 409),
     (RefusedError, 409),

@@ -12,11 +12,16 @@ import msgspec
 
 from agent.components import State
 from agent.control import CheckStatus, Own
+from agent.drills import DrillCounts, Severity
 from agent.kit.errors import AgentError
 
 SOCKET = "agent.sock"
 """Name of the local socket in the state directory."""
 
+Verdict = Literal["healthy", "degraded", "unhealthy"]
+
+Seconds = Annotated[float, msgspec.Meta(ge=1, le=300)]
+SpanRate = Annotated[float, msgspec.Meta(ge=1, le=1000)]
 Timeout = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
 
@@ -90,6 +95,57 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     comment: Annotated[str, msgspec.Meta(max_length=1000)] = ""
 
 
+class StartTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /telemetry-test/test/start, answered by `drills.Drill`."""
+
+    test_type: Literal["continuous_load", "burst_load"]
+    duration_seconds: Seconds = 30.0
+    span_rate: SpanRate = 10.0
+    """Spans a second; of a burst on average."""
+    severity: Severity = "medium"
+    """Of the requests fail 1 % (`low`), 10 % or 50 %; a burst brings the spans of 2, 5 or 15 seconds at once."""
+
+
+class GenerateLoads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /telemetry-test/generate-loads, answered by `drills.Drill`."""
+
+    span_count: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    delay_ms: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 0.0
+    """Time of a request, and from one to the next."""
+    include_errors: bool = False
+    """Let one request in five fail."""
+
+
+class FailCollector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /telemetry-test/simulate/collector-failure, answered by `drills.Drill`."""
+
+    duration_seconds: Seconds = 30.0
+    """How long the rehearsal's own collector is away."""
+    span_rate: SpanRate = 60.0
+    """Spans a second that the rehearsal's own writer writes, about."""
+
+
+class PracticeHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of /telemetry-test/health: the agent's verdict about itself, and what is being tested."""
+
+    status: Verdict
+    healthy: bool
+    issues: list[str]
+    running: list[str]
+    """Ids of the tests that run now."""
+    stream: str
+    """File in the watched directory that generated telemetry goes to."""
+    resilience_metrics: Resilience | None
+
+
+class PracticeMetrics(msgspec.Struct, frozen=True):
+    """Answer of /telemetry-test/metrics."""
+
+    tests: DrillCounts
+    resilience_metrics: Resilience | None
+    """Delivery in numbers, all forwards together; null where nothing is forwarded."""
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Body of every 4xx and 5xx answer in JSON: an AgentError's four parts."""
 
@@ -137,6 +193,15 @@ class ConfigKey(msgspec.Struct, frozen=True):
     origin: str
 
 
+class Inside(msgspec.Struct, frozen=True):
+    """Answer of /inside on the local socket."""
+
+    log: list[str]
+    """The last lines logged, oldest first, without the secrets of the configuration."""
+    stacks: list[str]
+    """Where each thread, and each task of the main loop, is."""
+
+
 class Source(msgspec.Struct, frozen=True):
     """Where a collector's numbers come from."""
 
@@ -166,7 +231,7 @@ class Resilience(msgspec.Struct, frozen=True, kw_only=True):
 class Health(msgspec.Struct, frozen=True):
     """Answer of /health."""
 
-    status: Literal["healthy", "degraded", "unhealthy"]
+    status: Verdict
     healthy: bool
     """True for `healthy` alone."""
     initialized: bool

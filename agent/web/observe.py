@@ -41,7 +41,9 @@ class Observed:
             if message["type"] == "http.response.start":
                 code = message["status"]
                 date = formatdate(self._clock.now(), usegmt=True).encode("ascii")
-                message["headers"] = [*message["headers"], *_HEADERS, (b"date", date)]
+                own = {name for name, _ in message["headers"]}
+                ours = [header for header in _HEADERS if header[0] not in own]
+                message["headers"] = [*message["headers"], *ours, (b"date", date)]
                 if code == 500:  # uvicorn hangs up after a defect: the client had better know
                     message["headers"].append((b"connection", b"close"))
             await send(message)

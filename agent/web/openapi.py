@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -9,7 +10,18 @@ import msgspec
 
 from agent import __version__
 from agent.control import AlertsStatus, CheckStatus, Segments, Status, StreamStatus
-from agent.web.messages import ConfigKey, Failure, Health, Probe
+from agent.drills import Drill
+from agent.web.messages import (
+    ConfigKey,
+    FailCollector,
+    Failure,
+    GenerateLoads,
+    Health,
+    PracticeHealth,
+    PracticeMetrics,
+    Probe,
+    StartTest,
+)  # fmt: skip
 
 SEGMENTS = 1000
 """Segments that are listed where no limit is asked for."""
@@ -28,6 +40,8 @@ class Page(NamedTuple):
     query: tuple[dict[str, Any], ...] = ()
     text: tuple[str, ...] = ()
     """Media types in which the answers may also be text."""
+    body: Any = None
+    """A struct where the page is asked by POST."""
 
 
 def _flag(name: str, description: str) -> dict[str, Any]:
@@ -62,27 +76,51 @@ PAGES = (
     Page("/openapi.json", "This description.", {200: dict[str, Any]}),
 )
 
+_ID = {"name": "test_id", "in": "path", "required": True, "description": "As it was answered.", "schema": _TEXT}
+_BEGUN = {202: Drill, 400: Failure, 409: Failure, 422: Failure}
+
+TEST_PAGES = (
+    Page("/telemetry-test/health", "What is tested, and how the agent is.", {200: PracticeHealth, 503: PracticeHealth}),
+    Page("/telemetry-test/metrics", "Tests and delivery in numbers.", {200: PracticeMetrics}),
+    Page("/telemetry-test/tests", "The tests that are remembered.", {200: list[Drill]}),
+    Page("/telemetry-test/test/start", "Begin to write spans.", _BEGUN, body=StartTest),
+    Page("/telemetry-test/test/{test_id}", "A test as it stands.", {200: Drill, 404: Failure}, (_ID,)),
+    Page("/telemetry-test/generate-loads", "Begin to write a number of spans.", _BEGUN, body=GenerateLoads),
+    Page(
+        "/telemetry-test/simulate/collector-failure",
+        "Begin to rehearse an outage, with an agent, a writer and a collector of its own.",
+        _BEGUN,
+        body=FailCollector,
+    ),
+)
+"""There with `[web] test_endpoints = true`."""
+
 
 @cache
-def description() -> dict[str, Any]:
-    """The whole document."""
-    types = [kind for page in PAGES for kind in page.answers.values() if kind]
+def description(*, tests: bool = False) -> dict[str, Any]:
+    """The whole document, with the pages for tests where they are on."""
+    pages = PAGES + TEST_PAGES if tests else PAGES
+    types = [kind for page in pages for kind in (*page.answers.values(), page.body) if kind]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     by_type = dict(zip(map(str, types), schemas, strict=True))
     about = "Watches, rotates and keeps telemetry files; what it knows may be read here, nothing can be changed."
+    if tests:
+        about = "Watches, rotates and keeps telemetry files; what it knows may be read here, and tests may be begun."
     return {
         "openapi": "3.1.0",
         "info": {"title": "telemetry-agent", "version": __version__, "description": about},
-        "paths": {page.path: {"get": _operation(page, by_type)} for page in PAGES},
+        "paths": {page.path: {"post" if page.body else "get": _operation(page, by_type)} for page in pages},
         "components": {"schemas": components},
     }
 
 
 def _operation(page: Page, schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    body = {"required": True, "content": {"application/json": {"schema": schemas.get(str(page.body), {})}}}
     return {
         "summary": page.summary,
-        "operationId": page.path.strip("/").replace("/", "_").replace(".", "_") or "landing",
+        "operationId": re.sub(r"\W+", "_", page.path.strip("/")).strip("_") or "landing",
         "parameters": list(page.query),
+        **({"requestBody": body} if page.body else {}),
         "responses": {str(code): _answer(page, kind, schemas) for code, kind in page.answers.items()},
     }
 

@@ -19,9 +19,11 @@ from agent.kit.errors import AgentError, ConfigError
 from agent.web.messages import (
     SOCKET,
     Cleanup,
+    ConfigKey,
     DropLetters,
     Failure,
     Health,
+    Inside,
     Reload,
     ReplayLetters,
     ResetCursor,
@@ -71,6 +73,18 @@ class RemoteControl:
         """The verdict over everything, with the checks."""
         codes = (http.client.OK, http.client.SERVICE_UNAVAILABLE)
         return self._ask("GET", "/health?verbose", None, Health, 10.0, codes)
+
+    def inside(self) -> Inside:
+        """Log lines and stacks."""
+        return self._ask("GET", "/inside", None, Inside, 10.0)
+
+    def configuration(self) -> list[ConfigKey]:
+        """The configuration in force, secrets hidden."""
+        return self._ask("GET", "/api/v1/config", None, list[ConfigKey], 10.0)
+
+    def metrics(self) -> str:
+        """One scrape."""
+        return self._fetch("GET", "/metrics", None, 10.0, (http.client.OK,)).decode("utf-8")
 
     def rotate(self, streams: list[str], *, timeout: float = 60.0) -> list[Rotated]:
         """Seal these streams now, or all where the list is empty."""
@@ -122,6 +136,13 @@ class RemoteControl:
         self, method: str, path: str, body: Any, answer: type[Answer], timeout: float,
         codes: tuple[int, ...] = (http.client.OK,),
     ) -> Answer:  # fmt: skip
+        text = self._fetch(method, path, body, timeout, codes)
+        try:
+            return msgspec.json.decode(text, type=answer)
+        except msgspec.DecodeError as error:
+            raise self._misunderstood(str(error)) from error
+
+    def _fetch(self, method: str, path: str, body: Any, timeout: float, codes: tuple[int, ...]) -> bytes:
         content = None if body is None else msgspec.json.encode(body)
         connection = _Connection(self._state, timeout + _GRACE)
         try:
@@ -134,10 +155,7 @@ class RemoteControl:
             connection.close()
         if response.status not in codes:
             raise self._refusal(response.status, text)
-        try:
-            return msgspec.json.decode(text, type=answer)
-        except msgspec.DecodeError as error:
-            raise self._misunderstood(str(error)) from error
+        return text
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         hint = "is the process stuck or just stopping? see its log, then try again"

@@ -6,14 +6,17 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from agent.control import Alerting, Delivery
+from agent.control import Alerting, Control, Delivery
+from agent.drills import Drills
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics
 from agent.web.alerting import Alerts
 from agent.web.commands import Commands, on_error
 from agent.web.deliveries import Deliveries
+from agent.web.inside import Inner
 from agent.web.observe import Observed
+from agent.web.probes import Probes
 from agent.web.views import Views
 
 
@@ -45,6 +48,11 @@ def changing(commands: Commands) -> list[Route]:
     ]
 
 
+def telling(inner: Inner) -> list[Route]:
+    """What a support bundle is made of; for the owner of the state directory."""
+    return [Route("/inside", inner.look)]
+
+
 def delivering(delivery: Delivery | None) -> list[Route]:
     """What may be asked about delivery, where there is any; for the owner of the state directory too."""
     if delivery is None:
@@ -66,6 +74,24 @@ def alerting(asked: Alerting | None) -> list[Route]:
     return [
         Route("/alerts/test", alerts.test, methods=["POST"]),
         Route("/alerts/silence", alerts.silence, methods=["POST"]),
+    ]
+
+
+def practising(drills: Drills | None, control: Control, probes: Probes) -> list[Route]:
+    """The pages for tests, where the configuration has them."""
+    if drills is None:
+        return []
+    from agent.web.rehearsals import Rehearsals
+
+    tests = Rehearsals(drills, control, probes)
+    return [
+        Route("/telemetry-test/health", tests.health),
+        Route("/telemetry-test/metrics", tests.metrics),
+        Route("/telemetry-test/tests", tests.all),
+        Route("/telemetry-test/test/start", tests.start, methods=["POST"]),
+        Route("/telemetry-test/test/{test_id}", tests.one),
+        Route("/telemetry-test/generate-loads", tests.generate, methods=["POST"]),
+        Route("/telemetry-test/simulate/collector-failure", tests.fail_collector, methods=["POST"]),
     ]
 
 

@@ -28,6 +28,7 @@ from agent.metrics import Metrics
 from agent.web import routes, sockets
 from agent.web.commands import Commands
 from agent.web.facts import Facts
+from agent.web.inside import Inner
 from agent.web.messages import SOCKET
 from agent.web.probes import Probes
 from agent.web.views import Views
@@ -60,9 +61,13 @@ class WebServer:
     ) -> None:  # fmt: skip
         facts = facts or Facts()
         probes = Probes(components, clock, heartbeat=heartbeat, ready=ready, deadline=deadline, facts=facts)
-        pages = routes.readable(Views(control, metrics, probes, service_version, facts))
+        pages = routes.readable(Views(control, metrics, probes, service_version, facts, clock))
+        pages += routes.practising(facts.drills, control, probes)
         self._public = routes.application(pages, metrics, clock)
-        private = [*routes.changing(Commands(control)), *routes.delivering(delivery), *routes.alerting(alerting)]
+        private = [
+            *routes.changing(Commands(control)), *routes.telling(Inner(facts)),
+            *routes.delivering(delivery), *routes.alerting(alerting),
+        ]  # fmt: skip
         self._local = routes.application([*pages, *private], metrics, clock)
         self._components = components
         self._listen = listen

@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from agent.control import Control
+from agent.kit.clock import Clock
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics
 from agent.web import exposition, openapi
 from agent.web.exposition import Exposition
 from agent.web.facts import Facts
 from agent.web.messages import BadRequestError, Probe
-from agent.web.page import Seen, policy, render
 from agent.web.probes import Probes
 
 _AUDITED = 200
@@ -28,7 +28,10 @@ _AUDITED = 200
 class Views:
     """The handlers of GET requests."""
 
-    def __init__(self, control: Control, metrics: Metrics, probes: Probes, service_version: str, facts: Facts) -> None:
+    def __init__(
+        self, control: Control, metrics: Metrics, probes: Probes, service_version: str, facts: Facts, clock: Clock
+    ) -> None:
+        self._clock = clock
         self._control = control
         self._facts = facts
         self._waiting = anyio.CapacityLimiter(4)  # pages that wait for the keeper, so that they never take every thread
@@ -38,6 +41,8 @@ class Views:
 
     async def page(self, _: Request) -> Response:
         """Everything for people, on one page; also while the agent cannot say much."""
+        from agent.web.page import Seen, policy, render  # most agents are never looked at
+
         status = health = None
         missing = ""
         try:
@@ -46,7 +51,7 @@ class Views:
         except AgentError as error:
             missing = str(error)
         seen = Seen(
-            now=status.now if status else 0.0, stuck=self._probes.live().reasons, status=status, health=health,
+            now=self._clock.now(), stuck=self._probes.live().reasons, status=status, health=health,
             audit=self._facts.audit(_AUDITED), history=self._facts.history, missing=missing,
         )  # fmt: skip
         return Response(render(seen), 200, {"Content-Security-Policy": policy()}, "text/html; charset=utf-8")
@@ -106,7 +111,7 @@ class Views:
 
     async def description(self, _: Request) -> Response:
         """The OpenAPI description of these pages."""
-        return to_json(openapi.description())
+        return to_json(openapi.description(tests=self._facts.drills is not None))
 
 
 def _limit(text: str | None) -> int:
