@@ -125,3 +125,46 @@ def test_forwards_take_effect_at_a_start() -> None:
     """A reload says so."""
     assert needs_restart("forward[0].match")
     assert not needs_restart("rotation.max_size")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('[forward.redact]\nvalues = ["(a"]\n', "no regular expression"),
+        ('[forward.redact]\nvalues = ["a*"]\n', "finds a secret in no text at all"),
+        ('[forward.redact]\naction = "hash"\n', "forward[0].redact names nothing to redact"),
+        ('[forward.redact]\nkey = ["a"]\n', "did you mean forward.redact.keys"),
+        ('[forward.redact]\ndefaults = true\nkeys = [""]\n', "forward[0].redact.keys"),
+        ('[forward.redact]\ndefaults = true\nhash_key = "s3cret"\n', "forward[0].redact.hash_key is of no use"),
+        ('[forward.redact]\ndefaults = true\naction = "hide"\n', "'hide' is none of"),
+        ("[forward.limit]\nattributes = -1\n", "out of range"),
+        ('[forward.sample]\nratio = "0%"\n', "out of range"),
+        ("[forward.sample]\nratio = 0.1\n", "expected percentage"),
+        ('[forward.filter]\ninclude = ["alpha"]\n', "'alpha' is no key=pattern"),
+        ('[forward.add]\nattributes = { "" = "x" }\n', "has an empty key"),
+        ('[forward.add]\nattributes = { "a" = 1 }\n', "forward[0].add.attributes"),
+    ],
+)
+def test_processing_that_cannot_be_meant_is_refused(load_text: Load, text: str, what: str) -> None:
+    """With the key and a remedy; a key for hashes is not told."""
+    with pytest.raises(ConfigError) as caught:
+        load_text(ONE + text)
+    assert what in f"{caught.value} {caught.value.hint}"
+    assert "s3cret" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_processing_is_read_as_it_is_written(load_text: Load) -> None:
+    """Tables below the forward; all of it is off by default."""
+    text = (
+        '[forward.filter]\ninclude = ["project=a"]\n[forward.sample]\nratio = "12.5%"\nslow = "1s"\n'
+        "[forward.redact]\ndefaults = true\n[forward.limit]\nvalue_length = 10\n"
+        '[forward.add.attributes]\n"host.name" = "${env:HOSTNAME}"\n'
+    )
+    a, b = load_text(ONE + text + '[[forward]]\nname = "b"\n').config.forward
+
+    assert (("project=a",), 0.125, 1.0, 10) == (
+        a.filter.include, float(a.sample.ratio), float(a.sample.slow or 0), a.limit.value_length
+    )  # fmt: skip
+    assert {"host.name": "${env:HOSTNAME}"} == a.add.attributes
+    for one, active in ((a, True), (b, False)):
+        assert {active} == {t.active for t in (one.filter, one.sample, one.redact, one.limit, one.add)}
