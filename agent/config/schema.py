@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from functools import cached_property, lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -109,6 +107,18 @@ class Web(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     listen: str = "127.0.0.1:9464"
     """Address and port, `[::1]:9464` for IPv6, `:9464` for all interfaces. Empty: no HTTP."""
+    config_file: str = ""
+    """YAML file with TLS, client certificates, passwords and headers, in the keys of Prometheus' exporter-toolkit.
+    Needs the extra `web`. Empty: anybody who reaches the port may read."""
+    admin_token_file: str = ""
+    """File that holds a token of at least 16 characters, readable by its owner and group alone. With it
+    `POST /api/v1/rotate`, `/cleanup` and `/reload` are there for its bearer. Empty: they are not there."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that a request's Host header may have. On loopback these, `localhost` and addresses are let in; elsewhere
+    any name is as long as this is empty."""
+    test_endpoints: bool = False
+    """Also serve `/telemetry-test/…`: pages that write generated telemetry into the watched directory and rehearse
+    an outage. Whoever reaches the port may use them, where `admin_token_file` asks for no token."""
     stream_series: Annotated[int, Meta(ge=0, le=1000)] = 0
     """Streams that get series of their own in the metrics; all others are summed as `other`. 0: none, so that the
     number of series does not depend on the files."""
@@ -179,14 +189,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def rules_for(self, stream_name: str) -> tuple[Rotation, Retention]:
         """The rotation and retention of the stream with this path below the watched directory."""
-        return self._rules(stream_name)
-
-    @cached_property
-    def _rules(self) -> Callable[[str], tuple[Rotation, Retention]]:
-        """Remembers names: asked for each of thousands of files at each look. Bounded: names come and go."""
-        return lru_cache(maxsize=32_768)(self._find)
-
-    def _find(self, stream_name: str) -> tuple[Rotation, Retention]:
         for rule in self.stream:
             if matches((rule.match,), stream_name):
                 return rule.rotation or self.rotation, rule.retention or self.retention
@@ -217,6 +219,7 @@ RESTART_KEYS = frozenset(
         "agent.ionice",
         "agent.service_version",
         "web.listen",
+        "web.test_endpoints",
     }
 )
 """Keys that only a restart brings into force, beside every key of `[[forward]]`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -42,53 +43,61 @@ class Hint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hints:
-    """The journal."""
+    """The journal. Of each stream only a hash of its last line is kept in memory."""
 
     def __init__(self, directory: Directory | None) -> None:
         self._directory = directory
         self._fd = -1
         self._size = 0
-        self._last: dict[str, Hint] = {}
+        self._noted: dict[bytes, int] = {}
         self.failures = 0
 
     def load(self) -> dict[str, Hint]:
         """The last hint of each stream, by stream id; damaged lines are skipped."""
+        return {hint.id: hint for hint, _ in self._read()}
+
+    def _read(self) -> Iterator[tuple[Hint, bytes]]:
         if self._directory is None:
-            return {}
+            return
         try:
             fd = self._directory.open_read(NAME)
         except OSError:
-            return {}
+            return
         with os.fdopen(fd, "rb") as file:
             for line in file:
                 try:
                     hint = msgspec.convert(json.loads(line), Hint)
+                    bytes.fromhex(hint.id)
                 except (ValueError, msgspec.ValidationError, RecursionError):
                     continue
-                self._last[hint.id] = hint
-        return dict(self._last)
+                yield hint, line
 
     def note(self, hint: Hint) -> None:
         """Append a hint when it says something new. A disk that takes nothing is no reason to stop."""
-        if self._last.get(hint.id) == hint:
+        line = _line(hint)
+        key, value = bytes.fromhex(hint.id), hash(line)
+        if self._noted.get(key) == value:
             return
-        self._last[hint.id] = hint
         try:
-            self._append(_line(hint))
+            self._append(line)
         except OSError:
             self.failures += 1
             self.close()
+            self._noted.pop(key, None)
+        else:
+            self._noted[key] = value
 
     def forget(self, stream_id: str) -> None:
         """Leave a stream out from the next compaction on."""
-        self._last.pop(stream_id, None)
+        self._noted.pop(bytes.fromhex(stream_id), None)
 
     def compact(self) -> None:
         """Write one line a stream, atomically; OSError leaves the journal as it was."""
         if self._directory is None:
             return
         self.close()
-        content = b"".join(map(_line, self._last.values()))
+        last = {hint.id: line for hint, line in self._read()}
+        content = b"".join(line for stream_id, line in last.items() if bytes.fromhex(stream_id) in self._noted)
         try:
             disk.write_atomic(self._directory, NAME, content)
         except OSError:
@@ -97,7 +106,7 @@ class Hints:
     def _append(self, line: bytes) -> None:
         if self._directory is None:
             return
-        if self._size > _ROOM + 2 * len(self._last) * len(line):
+        if self._size > _ROOM + 2 * len(self._noted) * len(line):
             self.compact()
         if self._fd < 0:
             self._fd = self._directory.open_append(NAME)

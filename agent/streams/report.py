@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 
 from agent import __version__
 from agent.components import Component
 from agent.config import Config
-from agent.control import DirectoryStatus, Method, NextRotation, Status, StreamState, StreamStatus, WatcherStatus
+from agent.control import (
+    NEARLY,
+    DirectoryStatus,
+    Method,
+    NextRotation,
+    Status,
+    StreamState,
+    StreamStatus,
+    WatcherStatus,
+)
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
 from agent.kit.errors import printable
@@ -15,6 +25,9 @@ from agent.metrics import Metrics
 from agent.streams import names, plan
 from agent.streams.catalog import Stream
 from agent.streams.engine import Engine
+
+_LONG = 60.0
+"""Seconds after which the growth is that since the first look, not the present one."""
 
 
 def directory(engine: Engine) -> DirectoryStatus:
@@ -91,8 +104,20 @@ def stream(engine: Engine, one: Stream, now: float, wall: float) -> StreamStatus
         seals=one.seals,
         lost_bytes=one.lost,
         pending_release=sum(segment.source.length for segment in one.pending),
+        size_limit=one.place.largest,
+        days_left=_days_left(one, now),
         flags=_flags(engine, one, verdict),
     )
+
+
+def _days_left(one: Stream, now: float) -> float | None:
+    """Days until the live file is as long as a file can be, by its growth since it was first seen (attack H5)."""
+    facts, limit = one.facts, one.place.largest
+    if limit is None or facts.begun is None or not facts.there:
+        return None
+    size, since = facts.begun
+    rate = (facts.size - size) / (now - since) if now - since >= _LONG else facts.rate
+    return max(0.0, (limit - facts.size) / rate / 86_400) if rate > 0 else None
 
 
 def _state(one: Stream) -> tuple[StreamState, str]:
@@ -102,7 +127,13 @@ def _state(one: Stream) -> tuple[StreamState, str]:
         return "failing", one.failure
     if not one.facts.there:
         return "gone", "the live file is gone; its segments stay until retention deletes them"
-    return "ok", _WHY[_method(one)].format(filesystem=one.place.filesystem)
+    return "ok", _why(_method(one), one.place.filesystem)
+
+
+@cache
+def _why(method: Method, filesystem: str) -> str:
+    """Remembered: ten thousand streams of one directory share the sentence."""
+    return _WHY[method].format(filesystem=filesystem)
 
 
 _WHY: dict[Method, str] = {
@@ -126,6 +157,8 @@ def _flags(engine: Engine, one: Stream, verdict: plan.Due) -> list[str]:
         flags.append("overdue")
     if one.departed:
         flags.append("renamed")
+    if one.facts.there and one.place.largest and one.facts.size >= one.place.largest * NEARLY[0]:
+        flags.append("size_limit")
     return flags
 
 

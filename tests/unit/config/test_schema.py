@@ -48,13 +48,6 @@ def test_first_matching_entry_gives_the_rules() -> None:
     assert (Rotation(), Retention(keep=7)) == config.rules_for("app.log")
 
 
-def test_rules_of_a_name_are_found_once() -> None:
-    """Thousands of files are asked about at each look, so the same answer comes without matching again."""
-    config = Config(stream=(StreamRule(match="*"),))
-
-    assert config.rules_for("a.json") is config.rules_for("a.json")
-
-
 @pytest.mark.parametrize(
     ("state", "expected"), [("", "/data/.telemetry-agent"), ("state", "/data/state"), ("/var/lib/a", "/var/lib/a")]
 )
