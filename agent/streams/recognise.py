@@ -148,6 +148,9 @@ def _json_value(line: bytes) -> bool:
         msgspec.json.decode(line, type=msgspec.Raw)
     except msgspec.MsgspecError:
         return False
+    except RecursionError:
+        # Too deep to be looked through. A document over several lines does not open so many brackets in its first.
+        return True
     return True
 
 
