@@ -1,0 +1,81 @@
+"""The journal of hints: short, last line wins, and never in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent.kit.disk import Directory
+from agent.streams.hints import NAME, Hint, Hints
+
+ONE, TWO = "11" * 16, "22" * 16
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Directory]:
+    with Directory.open(str(tmp_path)) as opened:
+        yield opened
+
+
+def lines(directory: Directory) -> int:
+    return Path(directory.path, NAME).read_bytes().count(b"\n")
+
+
+def test_what_was_said_is_not_said_again(directory: Directory) -> None:
+    """A line is written when it says something new of a stream, and only then."""
+    hints = Hints(directory)
+    for largest in (1, 1, 2, 2, 1):
+        hints.note(Hint(stream="a.json", id=ONE, largest=largest))
+
+    assert 3 == lines(directory)
+    assert {ONE: Hint(stream="a.json", id=ONE, largest=1)} == Hints(directory).load()
+    hints.close()
+
+
+def test_compaction_keeps_the_last_line_of_each_stream(directory: Directory) -> None:
+    """Older lines and forgotten streams are left out; what follows is appended to what was kept."""
+    hints = Hints(directory)
+    for number in range(5):
+        hints.note(Hint(stream="a.json", id=ONE, largest=number))
+        hints.note(Hint(stream="b.json", id=TWO, largest=number))
+    hints.forget(TWO)
+    hints.compact()
+
+    assert 1 == lines(directory)
+    hints.note(Hint(stream="a.json", id=ONE, largest=9))
+    assert {ONE: 9} == {one.id: one.largest for one in Hints(directory).load().values()}
+    hints.close()
+
+
+def test_a_line_that_could_not_be_written_is_written_later(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk stops nothing, is counted, and the same hint is not taken for noted."""
+
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    hints = Hints(directory)
+    hint = Hint(stream="a.json", id=ONE, largest=7)
+    with monkeypatch.context() as disk:
+        disk.setattr("agent.kit.disk.write_all", full)
+        hints.note(hint)
+    assert 1 == hints.failures
+    hints.note(hint)
+
+    assert {ONE: hint} == Hints(directory).load()
+    hints.close()
+
+
+@pytest.mark.parametrize(
+    "damage", [b"{", b"[]\n", b'{"stream": 1, "id": "zz"}\n', b'{"stream": "a", "id": "zz"}\n', b"\xff\n"]
+)
+def test_a_damaged_line_is_skipped(directory: Directory, damage: bytes) -> None:
+    """Torn, foreign and impossible lines cost what they said, nothing else."""
+    hint = Hint(stream="a.json", id=ONE, largest=7)
+    Path(directory.path, NAME).write_bytes(damage.rstrip() + b"\n" + msgspec.json.encode(hint) + b"\n" + damage)
+
+    assert {ONE: hint} == Hints(directory).load()
