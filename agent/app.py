@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from zlib import crc32
 
 import anyio
@@ -39,10 +39,14 @@ from agent.metrics import ForwardSeries, MemorySeries, Metrics, StreamSeries
 from agent.streams import rights
 from agent.system.exposition import SnapshotCollector
 from agent.system.memory_limit import MemoryReader
+from agent.web.doors import Doors
 from agent.web.facts import Facts
 from agent.web.history import History
 from agent.web.messages import ConfigKey, Source
 from agent.web.server import WebServer
+
+if TYPE_CHECKING:
+    from agent.rehearsal.practice import Practice
 
 _log = log.get("agent")
 
@@ -156,6 +160,7 @@ class Agent:
         self.vitals = Vitals(config.system, self.clock, self._remember)
         self.check_waker = Waker()
         self.checkup = self._make_checkup(config)
+        self.doors = Doors(config.web, self.clock)
         self.alert_waker = Waker()
         self.alerter = self._make_alerter(config)
         self.said = ""
@@ -163,6 +168,7 @@ class Agent:
         self.outputs = Outputs(config, self.clock, self.watching)
         self.forwards: Forwards | None = None
         self.web: WebServer | None = None
+        self.practice: Practice | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def _remember(self, now: float) -> None:
@@ -196,11 +202,13 @@ class Agent:
     def _prepare(self, config: Config) -> Callable[[], None]:
         checks = self.checkup.prepare(config)
         alerts = self.alerter.prepare(config)
+        rules = self.doors.prepare(config.web)
 
         def take_into_force() -> None:
             log.set_level(config.agent.log_level)
             self.checkup.configure(checks)
             self.alerter.configure(alerts)
+            self.doors.adopt(rules)
             self.vitals.configure(config.system)
 
         return take_into_force
@@ -247,6 +255,8 @@ class Agent:
             finally:
                 if self.web:
                     self.web.stop(min(2.0, self.stop_timeout))
+                if self.practice:
+                    self.practice.close()
                 self.alerter.close()
                 self.outputs.close()
                 self.keeper.close()
@@ -292,11 +302,15 @@ class Agent:
         state = self.keeper.engine.state
         if state is None:
             return
+        if self.config.web.test_endpoints:
+            from agent.rehearsal.practice import Practice
+
+            self.practice = Practice(lambda: self.reading.loaded.config, self.clock)
         self.web = WebServer(
             self.keeper, self.metrics, self.components, self.clock, listen=self.config.web.listen, state=state,
             heartbeat=lambda: self.heartbeat.last, ready=lambda: self.keeper.ready,
             service_version=self.config.agent.service_version or __version__, delivery=self.forwards,
-            alerting=self.alerter,
+            alerting=self.alerter, doors=self.doors,
             facts=self._facts(),
         )  # fmt: skip
         addresses = self.web.start()
@@ -313,6 +327,7 @@ class Agent:
             sources=lambda: {name: Source(**found) for name, found in self.vitals.snapshot.sources().items()},
             config=self._configuration,
             audit=keeper.engine.audit.newest,
+            drills=self.practice,
             history=self.history,
             log=self._lines,
             loop=lambda: self.loop,

@@ -48,6 +48,7 @@ RefuseReason = Literal[
 ]  # fmt: skip
 WatcherMode = Literal["events", "timer", "polling"]
 MemoryState = Literal["unlimited", "normal", "tight", "paused"]
+HttpRefusal = Literal["host", "rate", "password", "token", "client_name", "connections"]
 AlertState = Literal["pending", "firing", "silenced", "resolved"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -130,6 +131,13 @@ class Metrics:
         self.filesystem_free_bytes = gauge(
             "filesystem_free_bytes", "Space that the watched directory's file system has left for this user."
         )
+        self.file_size_limit_bytes = gauge(
+            "file_size_limit_bytes", "Length that no live file can pass on its file system; 0 where it is not known."
+        )
+        self.longest_file_bytes = gauge("longest_file_bytes", "Apparent size of the longest live file.")
+        self.file_size_days_left = gauge(
+            "file_size_days_left", "Days until a live file reaches that length at its growth; +Inf where none does."
+        )
         self.pending_release_bytes = gauge(
             "pending_release_bytes", "Sealed bytes whose disk space in live files is not given back yet."
         )
@@ -196,6 +204,10 @@ class Metrics:
         self.http_request_duration_seconds = self._histogram(
             "http_request_duration_seconds", "Time to answer a request.", (0.001, 0.01, 0.1, 0.5, 1, 10, 60)
         )
+        self.http_refused = self._counter(
+            "http_refused", "Requests and connections by TCP that were refused, by what was wrong.",
+            reason=get_args(HttpRefusal),
+        )  # fmt: skip
         self.http_requests_in_flight = self._gauge("http_requests_in_flight", "Requests being answered.")
 
     def _define_alerts(self) -> None:

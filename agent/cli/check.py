@@ -37,11 +37,13 @@ def check_config(
     from agent.duties.alerter import make
     from agent.duties.vitals import rehearse
     from agent.kit.clock import SystemClock
+    from agent.web.doors import read
 
     loaded = load(context, config, overrides, directory)
     clock = SystemClock()
     rehearse(loaded.config, clock)
     make(loaded.config, clock)
+    read(loaded.config.web)
     rows = effective(loaded)
     odd = list(warnings(loaded.config))
     if json:

@@ -29,7 +29,7 @@ def _rule(rule: Rule, book: Book, now: float) -> AlertRuleStatus:
     return AlertRuleStatus(
         name=rule.name,
         when=rule.alert.when,
-        for_seconds=rule.alert.for_,
+        for_seconds=float(rule.alert.for_),
         severity=rule.alert.severity,
         notify=list(rule.alert.notify),
         state="firing" if "firing" in states else "pending" if "pending" in states else "inactive",

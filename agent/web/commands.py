@@ -40,23 +40,30 @@ Answer = TypeVar("Answer")
 class Commands:
     """The handlers of POST requests."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, longest: float = 3600.0) -> None:
+        """Nobody waits for an answer longer than `longest` seconds, whatever he asks for."""
         self._control = control
+        self._longest = longest
 
     async def rotate(self, request: Request) -> Response:
         """Seal now."""
         wanted = await read_body(request, Rotate)
-        return to_json(await call(partial(self._control.rotate, wanted.streams, timeout=wanted.timeout)))
+        return to_json(await call(partial(self._control.rotate, wanted.streams, timeout=self._limited(wanted.timeout))))
 
     async def cleanup(self, request: Request) -> Response:
         """Do, or show, everything that is due."""
         wanted = await read_body(request, Cleanup)
-        return to_json(await call(partial(self._control.cleanup, dry_run=wanted.dry_run, timeout=wanted.timeout)))
+        return to_json(
+            await call(partial(self._control.cleanup, dry_run=wanted.dry_run, timeout=self._limited(wanted.timeout)))
+        )
 
     async def reload(self, request: Request) -> Response:
         """Read the configuration again; a rejected one is an answer with `ok` false, not an error."""
         wanted = await read_body(request, Reload)
-        return to_json(await call(partial(self._control.reload, timeout=wanted.timeout)))
+        return to_json(await call(partial(self._control.reload, timeout=self._limited(wanted.timeout))))
+
+    def _limited(self, timeout: float) -> float:
+        return min(timeout, self._longest)
 
 
 async def call(request: Callable[[], Answer]) -> Answer:
@@ -83,3 +90,10 @@ async def on_error(_: Request, error: Exception) -> Response:
     failure = cast("AgentError", error)  # the only type this handler is registered for
     code = next(code for kind, code in _STATUS if isinstance(failure, kind))
     return to_json(Failure(failure.what, failure.path, failure.position, failure.hint), code)
+
+
+async def on_error_told_to_anybody(_: Request, error: Exception) -> Response:
+    """The same for whoever reaches the port: without the path and the remedy, which are the operator's."""
+    failure = cast("AgentError", error)
+    code = next(code for kind, code in _STATUS if isinstance(failure, kind))
+    return to_json(Failure(failure.what), code)

@@ -7,6 +7,7 @@ neither loopback nor a browser's remembered password opens it; a refusal names n
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers
@@ -27,7 +28,7 @@ class Guarded:
         self._admin = frozenset(admin)
         self._clock = clock
         self._metrics = metrics
-        self._tokens = 0.0
+        self._tokens = math.inf  # full, before the first request
         self._filled = clock.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

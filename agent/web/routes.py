@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -12,8 +14,10 @@ from agent.kit.clock import Clock
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics
 from agent.web.alerting import Alerts
-from agent.web.commands import Commands, on_error
+from agent.web.commands import Commands, on_error, on_error_told_to_anybody
 from agent.web.deliveries import Deliveries
+from agent.web.doors import Doors
+from agent.web.guard import Guarded
 from agent.web.inside import Inner
 from agent.web.observe import Observed
 from agent.web.probes import Probes
@@ -39,12 +43,12 @@ def readable(views: Views) -> list[Route]:
     ]
 
 
-def changing(commands: Commands) -> list[Route]:
-    """What only the owner of the state directory may ask for."""
+def changing(commands: Commands, prefix: str = "") -> list[Route]:
+    """What only the owner of the state directory may ask for, or below `prefix` the bearer of the admin token."""
     return [
-        Route("/rotate", commands.rotate, methods=["POST"]),
-        Route("/cleanup", commands.cleanup, methods=["POST"]),
-        Route("/reload", commands.reload, methods=["POST"]),
+        Route(f"{prefix}/rotate", commands.rotate, methods=["POST"]),
+        Route(f"{prefix}/cleanup", commands.cleanup, methods=["POST"]),
+        Route(f"{prefix}/reload", commands.reload, methods=["POST"]),
     ]
 
 
@@ -95,8 +99,11 @@ def practising(drills: Drills | None, control: Control, probes: Probes) -> list[
     ]
 
 
-def application(routes: list[Route], metrics: Metrics, clock: Clock) -> ASGIApp:
-    """The application that serves `routes`."""
-    app = Starlette(routes=routes, exception_handlers={AgentError: on_error})
+def application(
+    routes: list[Route], metrics: Metrics, clock: Clock, *, doors: Doors | None = None, admin: Sequence[str] = ()
+) -> ASGIApp:
+    """The application that serves `routes`; by `doors` where it is for anybody, `admin` being paths for few."""
+    app = Starlette(routes=routes, exception_handlers={AgentError: on_error_told_to_anybody if doors else on_error})
     app.router.redirect_slashes = False  # a redirect would repeat the Host header that a client made up
-    return Observed(app, metrics, clock, [route.path for route in routes])
+    guarded = Guarded(app, doors, admin, clock, metrics) if doors else app
+    return Observed(guarded, metrics, clock, [route.path for route in routes])

@@ -13,13 +13,15 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.components import Components
+from agent.config import Web
 from agent.control import Alerting, Control, Delivery
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
@@ -27,12 +29,17 @@ from agent.kit.errors import AgentError
 from agent.metrics import Metrics
 from agent.web import routes, sockets
 from agent.web.commands import Commands
+from agent.web.doors import Doors, Handshakes, handshakes, is_known
 from agent.web.facts import Facts
 from agent.web.inside import Inner
 from agent.web.messages import SOCKET
 from agent.web.probes import Probes
 from agent.web.views import Views
 
+_LONGEST = 25.0
+"""Seconds that a command by TCP may wait; less than `Hurried` gives a connection."""
+_HANDSHAKE = 5.0
+"""Seconds for a TLS handshake."""
 _START_LIMIT = 10.0
 """Seconds for a loop to come up over sockets that are bound already."""
 
@@ -57,13 +64,18 @@ class WebServer:
         self, control: Control, metrics: Metrics, components: Components, clock: Clock, *, listen: str,
         state: Directory, heartbeat: Callable[[], float], ready: Callable[[], bool], deadline: float = 10.0,
         service_version: str = "", facts: Facts | None = None, delivery: Delivery | None = None,
-        alerting: Alerting | None = None,
+        alerting: Alerting | None = None, doors: Doors | None = None,
     ) -> None:  # fmt: skip
         facts = facts or Facts()
         probes = Probes(components, clock, heartbeat=heartbeat, ready=ready, deadline=deadline, facts=facts)
         pages = routes.readable(Views(control, metrics, probes, service_version, facts, clock))
         pages += routes.practising(facts.drills, control, probes)
-        self._public = routes.application(pages, metrics, clock)
+        self._doors = doors or Doors(Web(), clock)
+        self._metrics = metrics
+        admin = routes.changing(Commands(control, _LONGEST), "/api/v1")
+        self._public = routes.application(
+            [*pages, *admin], metrics, clock, doors=self._doors, admin=[route.path for route in admin]
+        )
         private = [
             *routes.changing(Commands(control)), *routes.telling(Inner(facts)),
             *routes.delivering(delivery), *routes.alerting(alerting),
@@ -90,13 +102,17 @@ class WebServer:
             raise
         self._servers = [Server(self._local, local, H11Protocol, connections=64)]
         if public:
-            self._servers.append(Server(self._public, public, Hurried, connections=128))
+            public.refused = self._metrics.http_refused.labels("connections").inc
+            protocol = partial(Hurried, self._doors, self._metrics)
+            tls = handshakes(self._doors)
+            self._servers.append(Server(self._public, public, protocol, connections=sockets.CONNECTIONS, tls=tls))
         addresses = Addresses(sockets.address_of(public) if public else "", os.path.join(self._state.path, SOCKET))
         up: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(up,), name="web", daemon=True)
         self._thread.start()
         up.result(_START_LIMIT)
         self._components.report("web", "ok")
+        self._doors.told = self._tell
         return addresses
 
     def stop(self, timeout: float = 5.0) -> bool:
@@ -113,6 +129,10 @@ class WebServer:
         stopped = not self._thread.is_alive()
         self._components.report("web", "stopped" if stopped else "failed", "" if stopped else "did not stop in time")
         return stopped
+
+    def _tell(self, problem: str) -> None:
+        hint = "what the files of [web] said before stays in force"
+        self._components.report("web", "degraded" if problem else "ok", problem, hint if problem else "")
 
     def _leave(self) -> None:
         for server in self._servers:
@@ -144,12 +164,13 @@ class Server(uvicorn.Server):
     """A uvicorn server over one socket that waits for an event, where uvicorn wakes up ten times a second."""
 
     def __init__(
-        self, app: ASGIApp, opened: socket.socket, protocol: type[asyncio.Protocol], *, connections: int
-    ) -> None:
+        self, app: ASGIApp, opened: socket.socket, protocol: Callable[..., asyncio.Protocol], *, connections: int,
+        tls: Handshakes | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(
             uvicorn.Config(
                 app,
-                http=protocol,
+                http=H11Protocol,
                 ws="none",
                 loop="none",
                 lifespan="off",
@@ -168,8 +189,23 @@ class Server(uvicorn.Server):
             )
         )
         self.socket = opened
+        self._protocol = protocol
+        self._tls = tls
         self.running = asyncio.Event()
         self.leave = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - as in uvicorn
+        """As uvicorn's for an opened socket, with a limit on handshakes and protocols that know more."""
+
+        def make() -> asyncio.Protocol:
+            return self._protocol(config=self.config, server_state=self.server_state, app_state={})
+
+        limit = None if self._tls is None else _HANDSHAKE
+        server = await asyncio.get_running_loop().create_server(
+            make, sock=self.socket, ssl=self._tls, ssl_handshake_timeout=limit, backlog=16
+        )
+        self.servers = [server]
+        self.started = True
 
     async def main_loop(self) -> None:
         """Wait to be told to leave."""
@@ -196,10 +232,19 @@ class Hurried(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
 
+    def __init__(self, doors: Doors, metrics: Metrics, **options: Any) -> None:
+        super().__init__(**options)
+        self._doors = doors
+        self._metrics = metrics
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Start the first request's time."""
+        """Start the first request's time, for a client whose certificate has a name that is let in."""
         super().connection_made(transport)
         self._restart()
+        tls = self._doors.rules().file.tls_server_config
+        if tls and not is_known(transport.get_extra_info("peercert"), tls.client_allowed_sans):
+            self._metrics.http_refused.labels("client_name").inc()
+            transport.abort()
 
     def on_response_complete(self) -> None:
         """Start the next request's time."""

@@ -9,12 +9,18 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import weakref
+from collections.abc import Callable
+from typing import Any
 
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError, ConfigError
 from agent.web.messages import SOCKET
 
 _BACKLOG = 128
+
+CONNECTIONS = 128
+"""Connections by TCP at a time, those included whose handshake is not done."""
 
 _HINTS = {
     errno.EADDRINUSE: "another program listens there (`ss -ltnp` names it): stop it or choose another port",
@@ -35,13 +41,36 @@ def parse(listen: str) -> tuple[str, int]:
     return host[1:-1] if bracketed else host, int(port)
 
 
-def listen_tcp(listen: str) -> socket.socket:
+class Bounded(socket.socket):
+    """A listening socket that hangs up at once on whoever would be one connection too many."""
+
+    refused: Callable[[], None] = staticmethod(lambda: None)
+    """Called for each of them."""
+
+    def __init__(self, *arguments: int) -> None:
+        super().__init__(*arguments)
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection. Raises BlockingIOError, as if there was none, instead of one too many."""
+        connection, address = super().accept()
+        if sum(one.fileno() >= 0 for one in self._open) >= CONNECTIONS:
+            connection.close()
+            self.refused()
+            raise BlockingIOError(errno.EAGAIN, "too many connections")
+        self._open.add(connection)
+        return connection, address
+
+
+def listen_tcp(listen: str) -> Bounded:
     """Listen on one TCP address: the first one of a name; `[::]` takes IPv4 as well. Raises AgentError."""
     host, port = parse(listen)
     try:
         found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
-        return _listen(socket.socket(family, kind, protocol), address)
+        opened = Bounded(family, kind, protocol)
+        _listen(opened, address)
+        return opened
     except OSError as error:
         hint = _HINTS.get(error.errno or 0, "check [web] listen")
         raise AgentError(

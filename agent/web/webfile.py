@@ -159,13 +159,13 @@ def _tls_problems(tls: TlsServer) -> list[Problem]:
     def wrong(key: str, what: str, hint: str = "") -> Problem:
         return (f"tls_server_config.{key}", what, hint)
 
-    found: list[Problem] = []
-    for key in ("cert_file", "key_file"):
-        if not getattr(tls, key):
-            found.append(wrong(key, "is missing"))
-    for key in ("min_version", "max_version"):
-        if getattr(tls, key) not in VERSIONS:
-            found.append(wrong(key, "is not honoured here", f"write {' or '.join(VERSIONS)}"))
+    found = [wrong(key, "is missing") for key in ("cert_file", "key_file") if not getattr(tls, key)]
+    versions = f"write {' or '.join(VERSIONS)}"
+    found += [
+        wrong(key, "is not honoured here", versions)
+        for key in ("min_version", "max_version")
+        if getattr(tls, key) not in VERSIONS
+    ]
     if tls.client_auth_type not in CLIENTS:
         found.append(wrong("client_auth_type", f"is {tls.client_auth_type!r}, which is not honoured here",
                            f"write one of {', '.join(filter(None, CLIENTS))}"))  # fmt: skip

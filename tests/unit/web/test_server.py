@@ -24,7 +24,7 @@ from .conftest import STATUS, STREAM, Site
 
 PAGES = [
     "/", "/metrics", "/livez", "/readyz", "/startupz", "/health", "/api/v1/status", "/api/v1/streams",
-    "/api/v1/segments", "/api/v1/checks", "/api/v1/config", "/openapi.json",
+    "/api/v1/segments", "/api/v1/checks", "/api/v1/alerts", "/api/v1/config", "/openapi.json",
 ]  # fmt: skip
 COMMANDS = ["/rotate", "/cleanup", "/reload"]
 
