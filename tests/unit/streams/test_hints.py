@@ -16,11 +16,13 @@ ONE, TWO = "11" * 16, "22" * 16
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Directory]:
+    """A state directory."""
     with Directory.open(str(tmp_path)) as opened:
         yield opened
 
 
 def lines(directory: Directory) -> int:
+    """Lines in the journal."""
     return Path(directory.path, NAME).read_bytes().count(b"\n")
 
 
@@ -55,7 +57,7 @@ def test_a_line_that_could_not_be_written_is_written_later(
 ) -> None:
     """A full disk stops nothing, is counted, and the same hint is not taken for noted."""
 
-    def full(fd: int, data: bytes) -> int:
+    def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     hints = Hints(directory)
