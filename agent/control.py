@@ -30,6 +30,10 @@ class NextRotation(msgspec.Struct, frozen=True, kw_only=True):
     """Wall time of an age or schedule; for a size, extrapolated from the growth; None when unknown."""
 
 
+NEARLY = (0.25, 0.5, 0.75)
+"""Shares of the longest file that its file system allows, at which a live file's length is worth a warning."""
+
+
 class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One telemetry file, through all its incarnations."""
 
@@ -63,8 +67,27 @@ class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Lower bound since the agent started."""
     pending_release: int
     """Sealed bytes whose disk space is not given back yet."""
+    size_limit: int | None = None
+    """The apparent size that no file can pass on its file system; None where that is not known."""
+    days_left: float | None = None
+    """Days until it gets there, if it goes on growing as it did since the agent first saw it; None for never."""
     flags: list[str] = []
     """`warn_size`, `overdue`, `no_reset`, ..: short words; status explains them."""
+
+
+def length_limit(stream: StreamStatus) -> str:
+    """How near a live file is to the longest that its file system allows: the words after `is`.
+
+    They change only at each of NEARLY, and once a day in the last month, so that no warning is told anew all the time.
+    """
+    share = stream.apparent_size / stream.size_limit if stream.size_limit else 0.0
+    passed = max((one for one in NEARLY if share >= one), default=0.0)
+    days = stream.days_left
+    when = "" if days is None else f", {int(days)} days left" if days < 31 else ", more than a month left"
+    return (
+        f"longer than {passed:.0%} of the longest file possible here{when}; its disk space is given back, its length "
+        "only once nobody has it open: restart its writer when it suits"
+    )
 
 
 class SegmentStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ import typer
 
 from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load_managed
 from agent.cli.output import grid, natural_width, print_json, screen
-from agent.control import DirectoryStatus, NextRotation, Status, StreamStatus
+from agent.control import DirectoryStatus, NextRotation, Status, StreamStatus, length_limit
 from agent.kit.errors import printable
 from agent.kit.words import count, duration, moment, percent, size
 
@@ -198,6 +198,7 @@ def _stream_problems(stream: StreamStatus) -> Iterator[str]:
 def _flag(flag: str, stream: StreamStatus) -> str:
     sentences = {
         "warn_size": f"holds {size(stream.live_bytes)} of live data, more than files.warn_size.",
+        "size_limit": f"is {length_limit(stream)}.",
         "overdue": "should have been rotated by now; if this lasts, see the agent's log.",
         "no_reset": (
             f"cannot be set back to size 0 here, so the size that ls shows ({size(stream.apparent_size)}) grows on; "

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from agent.config.checks import Stream
 from agent.config.match import matches
-from agent.control import StreamStatus
+from agent.control import StreamStatus, length_limit
 from agent.health.check import Finding, healthy, unhealthy, warning
 from agent.health.surroundings import Surroundings
 from agent.kit.units import Duration, Size
@@ -49,6 +49,8 @@ class StreamCheck:
             yield f"{stream.name} is refused: {stream.why}"
         if "overdue" in stream.flags:
             yield f"{stream.name} should have been rotated by now"
+        if "size_limit" in stream.flags:
+            yield f"{stream.name} is {length_limit(stream)}"
         lost = stream.lost_bytes - self._lost.get(stream.name, 0)
         if rule.lost and lost > 0:
             yield f"{stream.name} lost {Size(lost)}"

@@ -6,8 +6,10 @@ symlink after it was looked at is never followed. Every call raises OSError and 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import resource
 import stat
 from collections.abc import Iterator
 from typing import Self
@@ -239,6 +241,41 @@ def punch(fd: int, start: int, end: int) -> None:
     """Give the blocks of [start, end) back; the range reads as NUL afterwards."""
     if end > start:
         linux.punch(fd, start, end - start)
+
+
+def largest_file(directory: Directory) -> int | None:
+    """The size that no file here can pass (16 TiB on most ext4); None where the file system does not tell.
+
+    A file without a name is stretched until EFBIG, which allocates nothing. A limit of this process's own
+    (RLIMIT_FSIZE) would answer in the file system's place: then it is not known.
+    """
+    if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+        return None
+    low, high = 0, 1 << 63  # no offset is that large
+    try:
+        fd = os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=directory.fd)
+        try:
+            while high - low > 1:
+                middle = (low + high) // 2
+                if _stretches(fd, middle):
+                    low = middle
+                else:
+                    high = middle
+        finally:
+            os.close(fd)
+    except OSError:
+        return None
+    return low
+
+
+def _stretches(fd: int, length: int) -> bool:
+    try:
+        os.ftruncate(fd, length)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        return False
+    return True
 
 
 def write_atomic(directory: Directory, name: str, content: bytes, mode: int = 0o600) -> None:

@@ -27,6 +27,8 @@ class Place:
     home: Directory
     archive: Directory
     filesystem: str = ""
+    largest: int | None = None
+    """The size that no file here can pass; None where that is not known (attack H5)."""
     unsynced: bool = False
     """True while a segment's name may not be durable, though it could not be taken back."""
 
@@ -55,6 +57,8 @@ class Facts:
     looked: float = 0.0
     grew: float = 0.0
     """Monotonic time of the last growth."""
+    begun: tuple[int, float] | None = None
+    """Size and monotonic time of the first look since the file was empty: what the long-time growth is measured by."""
     since: float | None = None
     """Monotonic time at which the oldest unsealed byte was noticed."""
     since_wall: float = 0.0

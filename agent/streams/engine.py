@@ -14,7 +14,7 @@ import msgspec
 
 from agent.audit import Audit
 from agent.config import STATE_DIRECTORY, Config
-from agent.kit import linux, log
+from agent.kit import disk, linux, log
 from agent.kit.clock import Clock, boot_id
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError, RefusedError, StoppingError, printable
@@ -73,6 +73,7 @@ class Engine:
         self.catalog = Catalog(config)
         self._opened: list[Directory] = []
         self._releasing: dict[Stream, None] = {}
+        self._limits: dict[int, int | None] = {}
         self._left_out: dict[str, str] = {}
         """Directories below that cannot be managed, each with a sentence that says why."""
         self._stuck: set[Stream] = set()
@@ -185,9 +186,16 @@ class Engine:
             )
             if not self.reading:
                 archive.lock()
-        place = Place(relative, home, archive, linux.filesystem(home.fd))
+        place = Place(relative, home, archive, linux.filesystem(home.fd), self._largest(home))
         self.catalog.places[relative] = place
         return place
+
+    def _largest(self, home: Directory) -> int | None:
+        """How long a file may become in this directory: asked once of each file system, and only by who may write."""
+        device = os.fstat(home.fd).st_dev
+        if device not in self._limits:
+            self._limits[device] = None if self.reading else disk.largest_file(home)
+        return self._limits[device]
 
     def _load(self, place: Place) -> None:
         """Read a place's archive and deal with what a crash left."""

@@ -129,6 +129,8 @@ class Survey:
             looked.touched.append(stream)
             if not new or facts.looked:
                 looked.grew.add(stream.leaf)
+        if facts.begun is None or info.st_size < facts.begun[0]:
+            facts.begun = (info.st_size, now)
         facts.there, facts.size, facts.allocated, facts.looked = True, info.st_size, info.st_blocks * 512, now
         if suspect:
             _note_successor(stream, info.st_ino)

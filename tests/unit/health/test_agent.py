@@ -32,6 +32,14 @@ def stream(around: Around, **keys: Any) -> StreamCheck:
         ({"state": "failing", "why": "no space"}, "unhealthy", "a.json is failing: no space"),
         ({"flags": ["overdue"]}, "warning", "a.json should have been rotated by now"),
         ({"flags": ["warn_size"]}, "healthy", "1 streams are fine"),
+        (
+            {"flags": ["size_limit"], "apparent_size": 60, "size_limit": 100, "days_left": 7.9},
+            "warning",
+            (
+                "a.json is longer than 50% of the longest file possible here, 7 days left; its disk space is given "
+                "back, its length only once nobody has it open: restart its writer when it suits"
+            ),
+        ),
         ({"state": "gone", "flags": ["overdue"]}, "healthy", "1 streams are fine"),
     ],
 )
