@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from agent.duties.budget import Grant
 from agent.kit.errors import printable
@@ -23,8 +24,7 @@ KEPT = 16 << 20
 """Bytes up to which a record that is too long is kept whole in the dead letters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One line and where it begins; with `cut` only the beginning of one that is too long."""
 
     start: int
@@ -136,7 +136,7 @@ def pack(
             line = one.line if whole else one.line[:HEAD]
             parcel.refused.append(Refused(one.start, one.end, line, "", ErrorClass.TOO_LARGE, reason, not whole))
         elif not otlp and process is None:
-            sorted_lines.setdefault("", _Pile()).add(one, one.line, 1)
+            _pile(sorted_lines, "").add(one, one.line, 1)
         else:
             _sort(parcel, one, sorted_lines, otlp, process)
     for signal, pile in sorted_lines.items():
@@ -154,13 +154,19 @@ def _sort(parcel: Parcel, one: Record, piles: dict[str, _Pile], otlp: bool, proc
         parcel.empty += 1
     elif process is None:
         for signal, line, items in _by_signal(found):
-            piles.setdefault(signal, _Pile()).add(one, line, items)
+            _pile(piles, signal).add(one, line, items)
     else:
         lines = _by_signal(found) if otlp else [("", found.line, sum(found.items.values()))]
         _process(parcel, one, lines, piles, process)
 
 
-def _by_signal(found: Checked) -> Iterator[tuple[str, bytes, int]]:
+def _by_signal(found: Checked) -> Iterable[tuple[str, bytes, int]]:
+    if found.plain:
+        return [(signal, found.line, items) for signal, items in found.items.items()]
+    return _divided(found)
+
+
+def _divided(found: Checked) -> Iterator[tuple[str, bytes, int]]:
     for signal, line in split(found).items():
         yield signal, line, found.items[signal]
 
@@ -184,10 +190,17 @@ def _process(
             parcel.dropped[why] = parcel.dropped.get(why, 0) + count
             nothing = why
         if done.line:
-            piles.setdefault(signal, _Pile()).add(one, done.line, done.items if signal else 1, line)
+            _pile(piles, signal).add(one, done.line, done.items if signal else 1, line)
             settled = True
     if not settled:
         parcel.filtered[nothing] = parcel.filtered.get(nothing, 0) + 1
+
+
+def _pile(piles: dict[str, _Pile], signal: str) -> _Pile:
+    found = piles.get(signal)
+    if found is None:
+        found = piles[signal] = _Pile()
+    return found
 
 
 class _Pile:

@@ -16,7 +16,8 @@ from agent.otlp import records
 
 _MOST = 19
 """Decimal digits that are always less than 2**64."""
-_DOUBTFUL_INTEGER = re.compile(rb'"intValue"(?!:"(?:0|-?[1-9][0-9]{0,17})")')
+# Without its first quote, which is everywhere: the search for a rarer byte is faster.
+_DOUBTFUL_INTEGER = re.compile(rb'intValue"(?!:"(?:0|-?[1-9][0-9]{0,17})")')
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _NO_TRACE = "0" * 32
 _NO_SPAN = "0" * 16
