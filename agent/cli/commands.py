@@ -22,6 +22,7 @@ from agent.cli import (
     run,
     setup,
     status,
+    support,
     verify,
 )
 from agent.cli.options import ConfigFile, Invocation, Overrides, WatchedDirectory
@@ -81,6 +82,7 @@ _COMMANDS = (
     alerts.alerts,
     demo.demo,
     generate.generate,
+    support.support,
 )
 for _command in _COMMANDS:
     app.command(epilog=_EXIT_CODES.partition("\n\n")[0])(_command)

@@ -6,11 +6,11 @@ Served on the local socket alone, by the web thread, so that it tells where a st
 from __future__ import annotations
 
 import asyncio
-import io
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,13 +33,17 @@ class Inner:
 
 def _threads() -> Iterator[str]:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
-    for ident, frame in sys._current_frames().items():
+    for ident, frame in sys._current_frames().items():  # noqa: SLF001 - there is no other way to see them
         yield f"thread {names.get(ident, ident)}\n" + "".join(traceback.format_stack(frame))
 
 
 def _tasks(loop: asyncio.AbstractEventLoop | None) -> Iterator[str]:
     """The tasks of the main loop, which belongs to another thread: they may move while they are looked at."""
     for task in asyncio.all_tasks(loop) if loop else ():
-        out = io.StringIO()
-        task.print_stack(file=out)
-        yield out.getvalue()
+        lines = [f"task {task.get_name()}\n"]
+        awaited: Any = task.get_coro()
+        while frame := getattr(awaited, "cr_frame", None):
+            code = frame.f_code
+            lines.append(f'  File "{code.co_filename}", line {frame.f_lineno}, in {code.co_qualname}\n')
+            awaited = awaited.cr_await
+        yield "".join(lines)
