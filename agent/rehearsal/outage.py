@@ -17,7 +17,7 @@ from agent.config import Forward
 from agent.control import ForwardStatus
 from agent.drills import OutageProgress, OutageReport, Phase
 from agent.kit.disk import Directory
-from agent.kit.errors import AgentError
+from agent.kit.errors import AgentError, StoppingError
 from agent.otlp.generate import sequences
 from agent.rehearsal.proxy import Proxy
 from agent.rehearsal.receiver import Receiver
@@ -190,7 +190,7 @@ class Outage:
             if time.monotonic() >= give_up:
                 return None
             time.sleep(min(_LOOK, max(0.01, give_up - time.monotonic())))
-        raise AgentError("the rehearsal was ended before its count")
+        raise StoppingError("the rehearsal was ended before its count")
 
     def _look(self, phase: Phase, stage: Stage, receiver: Receiver) -> ForwardStatus | None:
         """See how the agent stands, and tell of it when it is time."""

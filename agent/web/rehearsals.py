@@ -85,7 +85,7 @@ class Rehearsals:
 async def _body(request: Request, kind: type[Message]) -> Message:
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":
-        raise BadRequestError("the request does not say that its body is JSON", hint="Content-Type: application/json")
+        raise BadRequestError("the request does not say that its body is JSON: Content-Type: application/json")
     return await read_body(request, kind)
 
 
