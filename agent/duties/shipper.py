@@ -254,7 +254,8 @@ class Consumer:
     async def _tell_failure(self, error: Retry, lease: Lease[Sink]) -> None:
         self.book.failed(error.kind, error.what)
         state = self.failover.breakers[lease.index].state
-        self._trail.state(False, f"{error.what} (circuit {state})", error.hint or "records wait on disk meanwhile")
+        hint = error.hint or "see whether it runs and can be reached; records wait on disk meanwhile"
+        self._trail.state(False, f"{error.what} (circuit {state})", hint)
 
     def _refused(self, part: Part, parcel: Parcel, error: Reject, began: float) -> None:
         self.book.refused(part, error.kind, error.what, self._clock.monotonic() - began)

@@ -1,4 +1,4 @@
-"""A control group with a memory limit, to run a program in: version 1 or 2, whichever has the memory controller here."""
+"""A control group with a memory limit, to run a program in: version 1 or 2, whichever has the controller here."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from agent.components import Components
 from agent.config import Config, Files, Forward, Retention, Rotation
 from agent.config.forward import Batching, Retrying
 from agent.control import ForwardStatus
+from agent.duties.budget import Budget
 from agent.duties.forwards import Forwards
 from agent.duties.keeper import Keeper
 from agent.kit.clock import SystemClock
@@ -63,7 +64,9 @@ def numbers(bodies: Iterable[bytes]) -> Counter[int]:
 class Yard:
     """Keeper and consumers over one directory, opened by `with`."""
 
-    def __init__(self, path: Path, *forwards: Forward, retention: Retention = KEEP_ALL) -> None:
+    def __init__(
+        self, path: Path, *forwards: Forward, retention: Retention = KEEP_ALL, budget: Budget | None = None
+    ) -> None:
         rotation = Rotation(max_size=None, max_age=None)
         config = Config(files=Files(directory=str(path)), rotation=rotation, retention=retention, forward=forwards)
         self.path = path
@@ -71,7 +74,7 @@ class Yard:
         self.components = Components(clock)
         self.keeper = Keeper(config, clock, Metrics(), self.components)
         self.keeper.open(watch=False)
-        self.forwards = Forwards(self.keeper.engine, self.keeper.views, clock, self.components, {})
+        self.forwards = Forwards(self.keeper.engine, self.keeper.views, clock, self.components, {}, budget)
 
     def __enter__(self) -> Self:
         return self
