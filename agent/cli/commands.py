@@ -23,6 +23,7 @@ from agent.cli import (
     setup,
     status,
     support,
+    top,
     verify,
 )
 from agent.cli.options import ConfigFile, Invocation, Overrides, WatchedDirectory
@@ -71,6 +72,7 @@ def program(
 _COMMANDS = (
     run.run,
     status.status,
+    top.top,
     change.rotate,
     change.cleanup,
     verify.verify,

@@ -59,6 +59,22 @@ def grid(console: Console, *columns: str, right: tuple[str, ...] = ()) -> Table:
     return table
 
 
+def fitted(
+    console: Console, rows: list[dict[str, str]], styles: list[str], *, drop: tuple[str, ...], right: tuple[str, ...]
+) -> Table:
+    """A table of rows with the same columns; on a narrow screen columns go, in the order of `drop`. Needs a row."""
+    columns = list(rows[0])
+    table = grid(console)
+    for dropped in ("", *drop):
+        columns = [column for column in columns if column != dropped]
+        table = grid(console, *columns, right=right)
+        for row, style in zip(rows, styles, strict=True):
+            table.add_row(*(row[column] for column in columns), style=style)
+        if natural_width(table, console) <= console.width:
+            break
+    return table
+
+
 def natural_width(table: Table, console: Console) -> int:
     """The columns of the screen that the table takes when nothing in it is wrapped."""
     return console.measure(table, options=console.options.update(width=_UNBOUNDED)).maximum

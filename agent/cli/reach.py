@@ -89,16 +89,17 @@ def cursors(config: Config) -> list[CursorStatus]:
     return peek(config, SystemClock())
 
 
-def alerting(config: Config) -> RemoteControl:
-    """The running agent, to ask about alerts. Raises UnreachableError when there is none."""
+def present(config: Config, hint: str = "start one: telemetry-agent run") -> RemoteControl:
+    """The running agent, for what only a running one can answer. Raises UnreachableError when there is none."""
     agent = RemoteControl(config.state_path)
     if not agent.listens():
-        raise UnreachableError(
-            "no agent is running for this directory",
-            path=config.files.directory,
-            hint="alerts are what a running agent finds; --test works without one",
-        )
+        raise UnreachableError("no agent is running for this directory", path=config.files.directory, hint=hint)
     return agent
+
+
+def alerting(config: Config) -> RemoteControl:
+    """The running agent, to ask about alerts. Raises UnreachableError when there is none."""
+    return present(config, "alerts are what a running agent finds; --test works without one")
 
 
 def test_alert(config: Config, name: str) -> list[Tested]:

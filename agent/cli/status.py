@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load_managed
-from agent.cli.output import grid, natural_width, print_json, screen
+from agent.cli.output import fitted, grid, print_json, screen
 from agent.control import DirectoryStatus, NextRotation, Status, StreamStatus, length_limit
 from agent.kit.errors import printable
 from agent.kit.words import count, duration, moment, percent, size
@@ -126,15 +126,8 @@ def _show_streams(answer: Status, console: Console) -> None:
         console.print("A file is taken up as soon as it appears.")
         return
     rows = [_row(stream, answer.now) for stream in answer.streams]
-    columns = list(rows[0])
-    for dropped in ("", *_DROP):
-        columns = [column for column in columns if column != dropped]
-        table = grid(console, *columns, right=_RIGHT)
-        for row, stream in zip(rows, answer.streams, strict=True):
-            table.add_row(*(row[column] for column in columns), style="" if stream.state == "ok" else "red")
-        if natural_width(table, console) <= console.width:
-            break
-    console.print(table)
+    styles = ["" if stream.state == "ok" else "red" for stream in answer.streams]
+    console.print(fitted(console, rows, styles, drop=_DROP, right=_RIGHT))
 
 
 def _row(stream: StreamStatus, now: float) -> dict[str, str]:

@@ -18,6 +18,8 @@ STREAMS = 100
 SEGMENTS = 8
 AUDITED = 20
 _DETAILS = 160
+_UNTOLD = frozenset({"time", "event", "stream", "reason", "digest", "positions", "physical"})
+"""Keys of an entry that have a column of their own, or tell people little; `telemetry-agent audit` has them all."""
 _SPAN = "the last quarter of an hour"
 
 _STREAM = (
@@ -223,7 +225,7 @@ def _entry(entry: Entry) -> list[Child]:
 
 def _details(entry: Entry) -> Iterator[str]:
     for key, value in entry.items():
-        if key not in ("time", "event", "stream", "reason", "digest") and value not in ("", None):
+        if key not in _UNTOLD and value not in ("", None):
             yield f"{key} {value}"
 
 

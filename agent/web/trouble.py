@@ -29,9 +29,10 @@ def troubles(stuck: list[str], parts: list[Part], checks: list[CheckStatus], sta
     """The worst first; what two of them say in the same words is said once."""
     found = [Trouble("bad", "main loop", why, "see the agent's log; its service manager should restart it")
              for why in stuck]  # fmt: skip
-    found += [*_parts(parts), *_checks(checks)]
-    if status:
-        found += [*_directory(status), *_streams(status.streams)]
+    streams = list(_streams(status.streams)) if status else []
+    # The check of all streams says in one sentence what is said of each here.
+    found += [*_parts(parts), *_checks([check for check in checks if not (streams and check.name == "streams")])]
+    found += [*(_directory(status) if status else ()), *streams]
     once: dict[str, Trouble] = {}
     for one in found:
         once.setdefault(one.why, one)
