@@ -39,7 +39,7 @@ class MemoryReader:
 
     def __init__(self, own_limit: int = 0, procfs: str = "/proc") -> None:
         """`own_limit` (`agent.memory_limit`, 0: none) is held against this process's own memory."""
-        self._own = own_limit
+        self._own = int(own_limit)  # a Size is no number to JSON
         self._procfs = procfs
         try:
             self._group = cgroup.locate(procfs)
