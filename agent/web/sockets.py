@@ -55,8 +55,8 @@ class Bounded(socket.socket):
         """The next connection. Raises BlockingIOError, as if there was none, instead of one too many."""
         connection, address = super().accept()
         if sum(one.fileno() >= 0 for one in self._open) >= CONNECTIONS:
-            connection.close()
             self.refused()
+            connection.close()
             raise BlockingIOError(errno.EAGAIN, "too many connections")
         self._open.add(connection)
         return connection, address

@@ -10,10 +10,12 @@ import msgspec
 import pytest
 
 from agent.components import Components
+from agent.config import Web
 from agent.control import CheckStatus, PlanItem, Reloaded, Rotated, Segments, SegmentStatus, Status
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics
+from agent.web.doors import Doors
 from agent.web.facts import Facts
 from agent.web.messages import SOCKET, ConfigKey, Source
 from agent.web.server import WebServer
@@ -118,9 +120,10 @@ class FakeControl:
 class Site:
     """A server with everything around it; `heartbeat` and `ready` are what the main loop would say."""
 
-    def __init__(self, state: Directory, listen: str = "127.0.0.1:0") -> None:
+    def __init__(self, state: Directory, listen: str = "127.0.0.1:0", web: Web | None = None) -> None:
         self.state = state
         self.clock = Hands()
+        self.doors = Doors(web or Web(), self.clock)
         self.control = FakeControl()
         self.metrics = Metrics()
         self.components = Components(self.clock)
@@ -130,7 +133,7 @@ class Site:
         self.asked_segments: list[tuple[str, int]] = []
         self.server = WebServer(
             self.control, self.metrics, self.components, self.clock, listen=listen, state=state,
-            heartbeat=lambda: self.heartbeat, ready=lambda: self.ready,
+            heartbeat=lambda: self.heartbeat, ready=lambda: self.ready, doors=self.doors,
             facts=Facts(
                 checks=lambda: self.checks, segments=self._segments,
                 sources=lambda: {"cpu": Source("host", "/proc/stat", "")},
@@ -168,12 +171,12 @@ def state(tmp_path: Path) -> Iterator[Directory]:
 
 
 @pytest.fixture
-def make_site(state: Directory) -> Iterator[Callable[[], Site]]:
+def make_site(state: Directory) -> Iterator[Callable[..., Site]]:
     """A maker of running sites; they are stopped in the end."""
     sites: list[Site] = []
 
-    def make() -> Site:
-        site = Site(state)
+    def make(web: Web | None = None) -> Site:
+        site = Site(state, web=web)
         site.start()
         sites.append(site)
         return site

@@ -206,7 +206,7 @@ def test_health_is_json_and_503_when_unhealthy(site: Site) -> None:
 def test_a_control_that_cannot_answer_is_an_error_in_json(site: Site) -> None:
     """The four parts of the AgentError are the body, also for a page."""
     site.control.error = AgentError("no snapshot yet", path="/data", position=3, hint="wait")
-    answer = site.tcp.get("/api/v1/status")
+    answer = site.local.get("/api/v1/status")
 
     assert answer.status_code == 500
     assert answer.json() == {"what": "no snapshot yet", "path": "/data", "position": 3, "hint": "wait"}
@@ -319,7 +319,7 @@ def test_an_answer_in_the_making_is_finished_before_the_stop(site: Site) -> None
         assert stopping.result(20)
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /livez HTT", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTT", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"])
 def test_a_client_that_dawdles_is_cut_off(state: Directory, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     """Silent, half a head, or idle after an answer: the place is given back."""
     monkeypatch.setattr(Hurried, "limit", 0.05)
