@@ -36,6 +36,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--idle-seconds", type=float, default=60)
     parser.add_argument("--runs", type=int, default=3, help="alternating runs, starts")
     parser.add_argument("--files", type=int, default=10_000, help="in `crowd`; segments in `restart`")
+    parser.add_argument("--backlog", type=float, default=10.0, help="GB to deliver from segments in `delivery`")
     return parser.parse_args(given)
 
 
@@ -52,8 +53,9 @@ def main() -> int:
     machine = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, {_load()}"
     with tempfile.TemporaryDirectory(prefix="bench-", dir=given.place) as place:
         options = Options(
-            Path(place), int(given.size * 1e9), given.seconds, given.idle_seconds, given.runs, given.files
-        )
+            Path(place), int(given.size * 1e9), given.seconds, given.idle_seconds, given.runs, given.files,
+            int(given.backlog * 1e9),
+        )  # fmt: skip
         for name in names:
             sys.stderr.write(f"{name} ..." + os.linesep)
             rows += BENCHES[name](options)

@@ -1,5 +1,7 @@
 """The least that delivery could cost: `python -m tests.bench.floor FILE URL` prints the CPU seconds it took.
 
+The start of the interpreter is not counted.
+
 http.client with keep-alive, batches of 4 MiB, ISA-L level 2, one msgspec check of each line, nothing else: no joining,
 no segments, no cursor. The check is the typed decode of all fields, the least with which a line can be vouched for.
 """
@@ -21,6 +23,7 @@ _BATCH = 4 << 20
 
 def main(path: str, url: str) -> None:
     """Send the whole file."""
+    began = time.process_time()
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
     rest = b""
     with open(path, "rb") as file:
@@ -35,7 +38,7 @@ def main(path: str, url: str) -> None:
                 {"Content-Type": "application/json", "Content-Encoding": "gzip"},
             )  # fmt: skip
             connection.getresponse().read()
-    sys.stdout.write(f"{time.process_time()}\n")
+    sys.stdout.write(f"{time.process_time() - began}\n")
 
 
 if __name__ == "__main__":

@@ -21,3 +21,5 @@ class Options:
     """Alternating runs with and without the agent; medians are printed."""
     files: int = 10_000
     """Files due at once, and segments at a restart."""
+    backlog: int = 10_000_000_000
+    """Bytes of telemetry in segments to deliver; an eighth of it is on disk."""
