@@ -209,6 +209,8 @@ class ForwardStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Batches that waited on disk because no endpoint might be asked."""
     backlog_bytes: int
     lag_seconds: float
+    unsent_ratio: float | None = None
+    """How full the bounds of `[forward.unsent]` are in the fullest stream, 1 at a bound; null where there are none."""
     last_success: float | None = None
     last_failure: float | None = None
     last_error: str = ""

@@ -116,6 +116,7 @@ class Metrics:
     def _define_sizes(self) -> None:
         gauge = self._gauge
         self.streams = gauge("streams", "Streams by state.", state=get_args(StreamState))
+        self.overdue_streams = gauge("overdue_streams", "Streams that should have been rotated by now.")
         self.live_bytes = gauge("live_bytes", "Bytes in live files that are not sealed yet; holes do not count.")
         self.allocated_bytes = gauge("allocated_bytes", "Disk space that live files take.")
         self.part_bytes = gauge("part_bytes", "Disk space that segments take which are not published yet.")
@@ -408,6 +409,9 @@ _FORWARD: dict[str, tuple[str, tuple[str, ...], str]] = {
     "forward_retries": ("counter", (*_WHO, "error"), "Tries that failed for a reason that may pass, by class."),
     "forward_unreadable_bytes": ("counter", (*_WHO, "reason"), "Bytes skipped because nobody can read them any more."),
     "forward_backlog_bytes": ("gauge", _WHO, "Bytes behind the cursors."),
+    "forward_unsent_ratio": (
+        "gauge", _WHO, "How full the bounds of [forward.unsent] are in the fullest stream, 1 at a bound."
+    ),
     "forward_lag_seconds": ("gauge", _WHO, "How long the oldest undelivered byte has waited."),
     "forward_breaker_trips": ("counter", _WHO, "How often a circuit breaker opened."),
     "forward_breaker_state": ("gauge", (*_WHO, "state"), "1 for the state of the circuit of the endpoint in use."),

@@ -34,7 +34,7 @@ from agent.streams import cursors as cursor_files
 from agent.streams.cursors import Cursors
 from agent.streams.deadletters import DeadLetters, Letter
 from agent.streams.engine import Engine
-from agent.streams.lag import lag
+from agent.streams.lag import fullness, lag
 from agent.streams.reader import View, view
 from agent.streams.views import Views
 
@@ -106,7 +106,7 @@ class Forwards:
         return list(series.samples((consumer, self._status(consumer, books), books) for consumer, books in found))
 
     def _status(self, consumer: Consumer, books: Ledger) -> ForwardStatus:
-        failover = consumer.failover
+        failover, unsent = consumer.failover, consumer.forward.unsent
         lags = [lag(one, position, self._clock.now()) for one, position in self._standing(consumer)]
         return ForwardStatus(
             name=consumer.name,
@@ -132,6 +132,7 @@ class Forwards:
             waited_batches=books.waited,
             backlog_bytes=sum(one.bytes for one in lags),
             lag_seconds=max((one.seconds for one in lags), default=0.0),
+            unsent_ratio=fullness(lags, unsent.max_bytes, unsent.max_age),
             last_success=books.last_success or None,
             last_failure=books.last_failure or None,
             last_error=books.last_error,

@@ -44,6 +44,8 @@ def _own(status: ForwardStatus, books: Ledger) -> Iterator[Sample]:
         yield Sample("forward_unreadable_bytes", (*name, reason), books.unreadable.get(reason, 0))
     yield Sample("forward_backlog_bytes", name, status.backlog_bytes)
     yield Sample("forward_lag_seconds", name, status.lag_seconds)
+    if status.unsent_ratio is not None:
+        yield Sample("forward_unsent_ratio", name, status.unsent_ratio)
     yield Sample("forward_breaker_trips", name, status.trips)
     for state in ("closed", "half-open", "open"):
         yield Sample("forward_breaker_state", (*name, state), status.breaker == state)
@@ -54,7 +56,8 @@ def _own(status: ForwardStatus, books: Ledger) -> Iterator[Sample]:
 
 def _standard(consumer: Consumer, status: ForwardStatus, books: Ledger) -> Iterator[Sample]:
     """By the names of the OpenTelemetry semantic conventions (model/otel/metrics.yaml)."""
-    kind = f"otlp_http_{'json' if consumer.forward.encoding == 'json' else 'proto'}_exporter"
+    encoding = consumer.forward.encoding
+    kind = {"json": "otlp_http_json_exporter", "grpc": "otlp_grpc_exporter"}.get(encoding, "otlp_http_proto_exporter")
     place = urlsplit(status.destination)
     port = place.port or (443 if place.scheme == "https" else 80)
     labels = (kind, f"{kind}/{status.name}", place.hostname or "", str(port))

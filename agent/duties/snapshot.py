@@ -103,6 +103,7 @@ class Gauges:
             counts[stream.state] += 1
         for state, count in counts.items():
             metrics.streams.labels(state).set(count)
+        metrics.overdue_streams.set(sum("overdue" in stream.flags for stream in streams))
         metrics.live_bytes.set(sum(stream.live_bytes for stream in streams))
         metrics.pending_release_bytes.set(sum(stream.pending_release for stream in streams))
         limits = [stream.size_limit for stream in streams if stream.size_limit]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.streams.reader import View
@@ -35,6 +36,20 @@ def lag(view: View, position: int, now: float) -> Lag:
     oldest = _noticed(view, position) or (behind[0].first_seen if behind else view.since)
     seconds = max(0.0, now - oldest) if oldest else 0.0
     return Lag(waiting, round(records + max(0, live) * count / size) if size else None, seconds)
+
+
+def fullness(lags: Sequence[Lag], max_bytes: int | None, max_age: float | None) -> float | None:
+    """How full the bounds of what may wait in one stream are in the fullest of these; None without a bound."""
+    shares = [
+        share
+        for one in lags
+        for share in (
+            one.bytes / max_bytes if max_bytes else None,
+            one.seconds / max_age if max_age else None,
+        )
+        if share is not None
+    ]
+    return max(shares, default=0.0) if max_bytes or max_age else None
 
 
 def _noticed(view: View, position: int) -> float:

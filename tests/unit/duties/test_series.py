@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from agent.metrics import PREFIX, Family, ForwardSeries
+from agent.streams.lag import Lag, fullness
 from agent.web.probes import resilience
 from tests.support.hostile import Hostile, Say, serving
 from tests.support.yard import Yard, forward, log, settled, span, spans
@@ -71,6 +72,15 @@ def test_families_follow_the_naming_rules(row: Family) -> None:
 def test_no_delivery_no_resilience() -> None:
     """Nothing is made up where nothing is forwarded; nothing tried is no failure."""
     assert resilience([]) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "age", "ratio"), [(None, None, None), (100, None, 0.5), (100, 10.0, 2.0), (None, 40.0, 0.5)]
+)
+def test_the_fullest_stream_tells_how_full_a_bound_is(size: int | None, age: float | None, ratio: float | None) -> None:
+    """By bytes and by age, whichever is nearer; without a bound there is nothing to fill."""
+    assert ratio == fullness([Lag(50, 1, 3.0), Lag(10, 1, 20.0)], size, age)
+    assert (None if ratio is None else 0.0) == fullness([], size, age)
 
 
 def test_what_waits_is_the_buffer(tmp_path: Path, server: Hostile) -> None:
