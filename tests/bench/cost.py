@@ -1,7 +1,8 @@
 """CPU seconds per GB and archive size, against the real logrotate with copytruncate and gzip -6 on the same data.
 
 CPU is user + system time of the whole process tree, by wait4. Both read from a warm page cache. What the agent takes
-when it runs as long over an empty directory is told apart: it is paid once, not for each GB. Afterwards both archives are inflated and must be the source, byte for byte: a rotator that is fast because it loses is no result.
+when it runs as long over an empty directory is told apart: it is paid once, not for each GB. Afterwards both archives
+are inflated and must be the source, byte for byte: a rotator that is fast because it loses is no result.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _rows(name: str, base: Cost, cost: Cost, gigabytes: float, bars: tuple[float
     """CPU and size against their bars."""
     share, smaller = cost.work / base.work, cost.size / base.size
     cpu, size = bars
-    seconds = f"{cost.work / gigabytes:.2f} s/GB ({cost.cpu:.2f} s in all, {cost.start:.2f} of them start, idling and stop)"
+    seconds = f"{cost.work / gigabytes:.2f} s/GB ({cost.cpu:.2f} s in all, {cost.start:.2f} of them not for the data)"
     part = f"{share:.3f} (1/{1 / share:.1f})"
     return [
         Row(f"CPU to seal, {name}", f"at most {cpu:.3f} x", seconds, part, share <= cpu),
