@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from agent.metrics import Metrics, StreamSeries
 from tests.places import built
+from tests.support.readme import own_families
 
 promql = pytest.importorskip("promql_parser", reason="needs: pip install promql-parser")
 pytest.importorskip("grafana_foundation_sdk", reason="needs: pip install grafana-foundation-sdk")
@@ -51,11 +51,7 @@ def rules() -> list[str]:
 
 def known() -> set[str]:
     """Every series there is: the agent's own, those of its process, the machine's, and the recorded ones."""
-    metrics = Metrics()
-    metrics.attach(StreamSeries(list, int), *StreamSeries.families)
-    names = {f"{family.name}{end}" for family in metrics.reference() for end in ("", "_bucket", "_count", "_sum")}
-    golden = [(built.ROOT / f"tests/data/system/{tree}.txt").read_text() for tree in ("v2", "v1", "plain")]
-    names |= set(re.findall(r"^# TYPE (\S+)", "\n".join(golden), re.MULTILINE))
+    names = {f"{family.name}{end}" for family in own_families() for end in ("", "_bucket", "_count", "_sum")}
     recorded = re.findall(r"record: (\S+)", (CONTAINER / "prometheus/recorded.yaml").read_text())
     return names | {"up", "process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes",
                     "ALERTS", *recorded}  # fmt: skip

@@ -49,6 +49,11 @@ BEATS, LATE = ours("event_loop_lag_seconds_count"), ours("event_loop_lag_seconds
 FREE = ours("filesystem_free_bytes")
 IDLE, BUSY = own("system_cpu_seconds_total", mode="idle"), own("system_cpu_seconds_total", mode="user")
 SIZE, LEFT = own("system_disk_size_bytes", mountpoint="/"), own("system_disk_available_bytes", mountpoint="/")
+LONGEST, LIMIT = ours("longest_file_bytes"), ours("file_size_limit_bytes")
+LAG = ours("forward_lag_seconds", forward="f")
+SENT, REFUSED = (ours("forward_exports_total", forward="f", outcome=outcome) for outcome in ("success", "refused"))
+TRIED = ours("forward_retries_total", forward="f", error="unavailable")
+STATES = ("closed", "half-open", "open")
 
 CASES = {
     "Down": one(own("up"), "1 0x100", "1x30 0x3 1x100"),
@@ -67,6 +72,21 @@ CASES = {
     "Quarantined": one(ours("quarantined_files_total"), "0x50 1x100", "1x100"),
     "AuditUnwritten": one(ours("audit_unwritten_total"), "0x50 1x100", "1x100"),
     "DirectoryCritical": one(ours("directory_critical"), "1x100", "0x100"),
+    "RotationOverdue": one(ours("overdue_streams"), "2x100", "0x40 2x8 0x100"),
+    "FileSizeLimit": Case({LONGEST: "60x100", LIMIT: "100x100"}, {LONGEST: "60x100", LIMIT: "0x100"}),
+    "DeliveryLagging": one(LAG, "0+60x100", "7000-60x100"),
+    # Of ten tries a minute three end badly, as a refusal or as one that is tried again; then nothing is sent at all.
+    "DeliveryFailing": Case(
+        {SENT: "0+7x100", REFUSED: "0+1x100", TRIED: "0+2x100"}, {SENT: "0+7x20 140x80", REFUSED: "0x100"}
+    ),
+    "BreakerOpen": Case(
+        {ours("forward_breaker_state", forward="f", state=state): f"{int(state == 'open')}x100" for state in STATES},
+        {ours("forward_breaker_state", forward="f", state=state): f"{int(state == 'closed')}x100" for state in STATES},
+    ),
+    "UnsentNearBound": one(ours("forward_unsent_ratio", forward="f"), "0.9x100", "0.5x100"),
+    "DeadLetters": one(ours("forward_dead_lettered_records_total", forward="f"), "0x50 2x100", "2x100"),
+    "CheckUnhealthy": one(ours("check_status", check="memory"), "3x100", "2x100"),
+    "SystemUnhealthy": one(own("system_health_status"), "3x100", "1x50 3x5 1x100"),
     # Two hours of decline that reach zero in one more, against a decline that would take a day.
     "DiskFullSoon": one(FREE, "180000000-1000000x170", "2000000000-1000000x170", 120),
     "HostCpuBusy": Case({IDLE: "0+6x100", BUSY: "0+54x100"}, {IDLE: "0+54x100", BUSY: "0+6x100"}),
