@@ -104,7 +104,7 @@ class SignalRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     endpoint: str = ""
     """Whole URL, used as it is, instead of `endpoints`."""
-    encoding: Literal["", "json", "protobuf"] = ""
+    encoding: Literal["", "json", "protobuf", "grpc"] = ""
     """Encoding of requests."""
     compression: Literal["", "gzip", "none"] = ""
     """Compression of requests."""
@@ -126,7 +126,7 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     name: Annotated[str, Meta(examples=["collector"])]
     """Name in cursors, dead letters and metrics: letters, digits, `_` and `-`. Another name starts anew."""
     kind: Literal["otlp", "console", "file"] = "otlp"
-    """`otlp` sends to an OTLP/HTTP receiver, `console` writes lines to standard output, `file` to files of the same
+    """`otlp` sends to an OTLP receiver, `console` writes lines to standard output, `file` to files of the same
     names in another directory, which are rotated, compressed and cleaned too."""
     match: tuple[str, ...] = ("*.json", "*.jsonl", "*.ndjson")
     """Patterns of the streams that are delivered, as in `files.include`."""
@@ -134,9 +134,11 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Where the first run begins in streams that are there already."""
     endpoints: tuple[str, ...] = ("http://127.0.0.1:4318",)
     """Base URLs of OTLP receivers in order of preference: the next one is used while those before it fail.
-    `/v1/traces`, `/v1/logs` or `/v1/metrics` is added. Environment: OTEL_EXPORTER_OTLP_ENDPOINT."""
-    encoding: Literal["json", "protobuf"] = "json"
-    """Encoding of requests. Environment: OTEL_EXPORTER_OTLP_PROTOCOL (`http/json`, `http/protobuf`)."""
+    `/v1/traces`, `/v1/logs` or `/v1/metrics` is added; for gRPC the URL has no path, and `https` means TLS.
+    Environment: OTEL_EXPORTER_OTLP_ENDPOINT."""
+    encoding: Literal["json", "protobuf", "grpc"] = "json"
+    """Encoding of requests; `grpc` is protobuf over gRPC, for which the default endpoint is `http://127.0.0.1:4317`.
+    Environment: OTEL_EXPORTER_OTLP_PROTOCOL (`http/json`, `http/protobuf`, `grpc`)."""
     compression: Literal["gzip", "none"] = "gzip"
     """Compression of requests. Environment: OTEL_EXPORTER_OTLP_COMPRESSION."""
     headers: Annotated[dict[str, str], Meta(extra={"secret": True})] = {}

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 from agent.config.source import Setting, fail
 
 _PREFIX = "OTEL_EXPORTER_OTLP_"
+_GRPC = "http://127.0.0.1:4317"
+"""The specification's default endpoint for gRPC; the schema has that for HTTP."""
 _SERVICE = {"OTEL_SERVICE_NAME": "agent.service_name", "OTEL_SERVICE_VERSION": "agent.service_version"}
 
 
@@ -37,9 +39,7 @@ def _list(value: str) -> object:
 
 
 def _encoding(value: str) -> object:
-    if value == "grpc":
-        raise ValueError("OTLP over gRPC is not spoken; http/protobuf and http/json are")
-    return {"http/json": "json", "http/protobuf": "protobuf"}[value]
+    return {"grpc": "grpc", "http/json": "json", "http/protobuf": "protobuf"}[value]
 
 
 def _headers(value: str) -> object:
@@ -91,7 +91,10 @@ def read_standard(environ: Mapping[str, str], given: Iterable[Setting]) -> list[
     number = 0
     while (entry := f"forward[{number}]") in there:
         if there.get(f"{entry}.kind", "otlp") == "otlp":
-            found += _forward(environ, entry, there)
+            found += (more := list(_forward(environ, entry, there)))
+            known = {**{one.key: one.value for one in more}, **there}
+            if known.get(f"{entry}.encoding") == "grpc" and f"{entry}.endpoints" not in known:
+                found.append(Setting(f"{entry}.endpoints", [_GRPC], "default"))
         number += 1
     return found
 
@@ -104,7 +107,7 @@ def _forward(environ: Mapping[str, str], entry: str, there: Mapping[str, object]
         try:
             value = convert(text)
         except (ValueError, KeyError) as error:
-            hint = str(error) if isinstance(error, ValueError) else "http/protobuf and http/json are known"
+            hint = str(error) if isinstance(error, ValueError) else "grpc, http/protobuf and http/json are known"
             raise fail(
                 f"environment {name}", "", f"{text!r} is of no use" if "HEADERS" not in name else "", hint
             ) from None

@@ -1,16 +1,17 @@
 """What an OTLP receiver answers to a batch it took: perhaps that it did not take all of it.
 
 The answer is one message with one field, `partial_success`, for all three signals: how many items were refused, and
-why (opentelemetry-proto, collector/*/v1/*_service.proto; the field numbers are the same in each). So the dozen lines
-that read its protobuf form are written here, and no protobuf package is needed to talk to a receiver that prefers it.
+why (opentelemetry-proto, collector/*/v1/*_service.proto; the field numbers are the same in each). So its protobuf form
+is read here, and no protobuf package is needed to talk to a receiver that prefers it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
+
+from agent.otlp import wire
 
 _PROTOBUF = ("application/x-protobuf", "application/protobuf")
 
@@ -53,7 +54,7 @@ def error_message(body: bytes, content_type: str) -> str:
     media = content_type.partition(";")[0].strip().lower()
     try:
         if media in _PROTOBUF:
-            return next((_text(value) for number, value in _fields(body) if number == 2), "")
+            return next((wire.as_text(value) for number, value in wire.fields(body) if number == 2), "")
         if media == "application/json" and (message := msgspec.json.decode(body, type=_Status).message):
             return message
     except (ValueError, msgspec.MsgspecError, RecursionError):
@@ -74,56 +75,28 @@ def _json(body: bytes) -> PartialSuccess:
 
 def _protobuf(body: bytes) -> PartialSuccess:
     rejected, message = 0, ""
-    for number, partial in _fields(body):
+    for number, partial in wire.fields(body):
         if number == 1:
-            for inner, value in _fields(_bytes(partial)):
-                if inner == 1 and isinstance(value, int):
-                    # int64: a negative one fills the upper half of the unsigned range.
-                    rejected = value if value < 1 << 63 else 0
+            for inner, value in wire.fields(partial):
+                if inner == 1:
+                    rejected = max(0, wire.as_signed(value))
                 elif inner == 2:
-                    message = _text(value)
+                    message = wire.as_text(value)
     return PartialSuccess(rejected, message)
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of a protobuf message, by number (protobuf.dev, Encoding); ValueError where it is cut or wrong."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        wire = key & 7
-        if wire == 0:
-            value, at = _varint(message, at)
-            yield key >> 3, value
-            continue
-        if wire == 2:
-            size, at = _varint(message, at)
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"wire type {wire} is none")
-        if at + size > len(message):
-            raise ValueError("the message is cut short")
-        yield key >> 3, message[at : at + size]
-        at += size
+def retry_delay(status: bytes) -> float | None:
+    """The seconds in the RetryInfo of a `google.rpc.Status` (gRPC's `grpc-status-details-bin`); None without one.
 
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(message):
-            raise ValueError("the message is cut short")
-        value |= (message[at] & 0x7F) << shift
-        at += 1
-        if message[at - 1] < 0x80:
-            return value & 0xFFFF_FFFF_FFFF_FFFF, at
-    raise ValueError("a varint has at most 10 bytes")
-
-
-def _bytes(value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        raise ValueError("a message is no number")
-    return value
-
-
-def _text(value: int | bytes) -> str:
-    return _bytes(value).decode("utf-8")
+    Never raises. A RetryInfo without a delay means 0 (OTLP/gRPC Throttling).
+    """
+    try:
+        for number, detail in wire.fields(status):
+            if number == 3:
+                inner = dict(wire.fields(detail))
+                if wire.as_text(inner.get(1, b"")).rpartition("/")[2] == "google.rpc.RetryInfo":
+                    delay = dict(wire.fields(dict(wire.fields(inner.get(2, b""))).get(1, b"")))
+                    return max(0.0, wire.as_signed(delay.get(1, 0)) + wire.as_signed(delay.get(2, 0)) / 1e9)
+    except ValueError:
+        pass
+    return None

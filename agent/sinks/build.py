@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from agent.config import Forward, SignalRule
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
+from agent.kit.errors import ConfigError
 from agent.sinks.base import Outcome, Sink
 from agent.sinks.secrets import resolve, resolve_all
 from agent.streams.batch import Batch
+
+if TYPE_CHECKING:
+    from agent.sinks.otlp import OtlpOptions
 
 
 def build(forward: Forward, clock: Clock, environ: Mapping[str, str]) -> list[Sink]:
@@ -32,31 +39,41 @@ def _otlp(forward: Forward, endpoint: str, clock: Clock, environ: Mapping[str, s
     common = resolve_all(forward.headers, environ)
     tls = forward.tls
 
-    def sink(rule: SignalRule, signal: str) -> OtlpSink:
-        return OtlpSink(
-            OtlpOptions(
-                endpoint=resolve(endpoint, environ),
-                signal_endpoints={signal: resolve(rule.endpoint, environ)} if rule.endpoint else {},
-                encoding=rule.encoding or forward.encoding,
-                compression=rule.compression or forward.compression,
-                headers=common | resolve_all(rule.headers, environ),
-                timeout=float(rule.timeout or forward.timeout),
-                tls=Tls(
-                    ca_file=rule.ca_file or tls.ca_file,
-                    cert_file=tls.cert_file,
-                    key_file=tls.key_file,
-                    verify=tls.verify,
-                ),
-                proxy=resolve(forward.proxy, environ),
-                connections=forward.batch.in_flight,
+    def sink(rule: SignalRule, signal: str) -> Sink:
+        options = OtlpOptions(
+            endpoint=resolve(endpoint, environ),
+            signal_endpoints={signal: resolve(rule.endpoint, environ)} if rule.endpoint else {},
+            encoding=rule.encoding or forward.encoding,
+            compression=rule.compression or forward.compression,
+            headers=common | resolve_all(rule.headers, environ),
+            timeout=float(rule.timeout or forward.timeout),
+            tls=Tls(
+                ca_file=rule.ca_file or tls.ca_file,
+                cert_file=tls.cert_file,
+                key_file=tls.key_file,
+                verify=tls.verify,
             ),
-            clock,
+            proxy=resolve(forward.proxy, environ),
+            connections=forward.batch.in_flight,
         )
+        return _grpc(options, signal) if options.encoding == "grpc" else OtlpSink(options, clock)
 
     rules = {"traces": forward.traces, "logs": forward.logs, "metrics": forward.metrics}
     if all(rule == SignalRule() for rule in rules.values()):
         return sink(SignalRule(), "")
     return BySignal({signal: sink(rule, signal) for signal, rule in rules.items()})
+
+
+def _grpc(options: OtlpOptions, signal: str) -> Sink:
+    # What it would write to standard error, past our log, is in the errors that it raises.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        from agent.sinks.otlp_grpc import GrpcSink
+    except ImportError as error:
+        hint = "pip install 'telemetry-agent[grpc]'"
+        raise ConfigError('encoding = "grpc" needs the package grpcio', hint=hint) from error
+    endpoint = options.signal_endpoints.get(signal, options.endpoint)
+    return GrpcSink(replace(options, endpoint=endpoint, signal_endpoints={}))
 
 
 class BySignal:

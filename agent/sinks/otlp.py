@@ -40,7 +40,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD = re.compile(r"[\t\x20-\x7e]*")
 _HINTS = {
     ErrorClass.UNAUTHORIZED: "check the credentials in `headers`",
-    ErrorClass.NOT_FOUND: "does the destination serve OTLP/HTTP at this path? gRPC, port 4317, is another protocol",
+    ErrorClass.NOT_FOUND: 'is OTLP/HTTP served at this path? For gRPC, port 4317, write encoding = "grpc"',
     ErrorClass.UNSUPPORTED: 'try encoding = "protobuf", or compression = "none"',
 }
 
@@ -53,7 +53,7 @@ class OtlpOptions:
     """Base URL; `/v1/traces`, `/v1/logs` or `/v1/metrics` is added to its path."""
     signal_endpoints: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Whole URLs by signal, used as they are; they win over `endpoint`."""
-    encoding: Literal["json", "protobuf"] = "json"
+    encoding: Literal["json", "protobuf", "grpc"] = "json"
     compression: Literal["gzip", "none"] = "gzip"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: float = 10.0
@@ -78,7 +78,7 @@ class OtlpSink:
         self._clock = clock
         self._urls = {signal: _signal_url(options, signal) for signal in Signal}
         self._headers = {signal: _headers(options, url) for signal, url in self._urls.items()}
-        self._encoders = _encoders(options.encoding)
+        self._encoders = encoders(options.encoding)
         secure = any(url.scheme == "https" for url in self._urls.values())
         self._client = HttpClient(
             timeout=options.timeout,
@@ -87,7 +87,7 @@ class OtlpSink:
             connections=options.connections,
             max_response=options.max_response,
         )
-        self.destination = place(_url(options.endpoint))
+        self.destination = place(parse_url(options.endpoint))
 
     def __repr__(self) -> str:
         return f"<OtlpSink {self.destination} {self._options.encoding} {self._options.compression}>"
@@ -126,7 +126,7 @@ class OtlpSink:
     def _refused(self, answer: Answer, url: httpx.URL) -> Retry | Reject:
         kind = ErrorClass.of_status(answer.status)
         said = answers.error_message(answer.body or b"", answer.headers.get("content-type", ""))
-        reason = f"{answer.status} from {place(url)}" + (f": {_line(said)}" if said else "")
+        reason = f"{answer.status} from {place(url)}" + (f": {one_line(said)}" if said else "")
         if kind is ErrorClass.TOO_LARGE:
             return TooLarge(reason)
         if kind.transient:
@@ -143,10 +143,10 @@ def _accepted(answer: Answer, sent: int) -> Outcome:
         said = answers.parse(answer.body, answer.headers.get("content-type", ""))
     if said is None:
         return Outcome(discarded=True, sent_bytes=sent)
-    return Outcome(rejected=said.rejected, message=_line(said.message), sent_bytes=sent)
+    return Outcome(rejected=said.rejected, message=one_line(said.message), sent_bytes=sent)
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """A stranger's words, fit for a log line."""
     return printable(" ".join(text[:400].split()))[:200]
 
@@ -159,7 +159,8 @@ def _redirect_hint(answer: Answer, url: httpx.URL) -> str:
     return f"requests are not sent on to {printable(target)}: configure the URL that takes them"
 
 
-def _url(text: str) -> httpx.URL:
+def parse_url(text: str) -> httpx.URL:
+    """A URL with a scheme and a host. Raises ConfigError."""
     # The text is not repeated in an error, nor is httpx's complaint, which quotes from it: it may hold a password.
     hint = "write it as http://host:4318"
     try:
@@ -174,8 +175,8 @@ def _url(text: str) -> httpx.URL:
 def _signal_url(options: OtlpOptions, signal: Signal) -> httpx.URL:
     own = options.signal_endpoints.get(signal)
     if own:
-        return _url(own)
-    base = _url(options.endpoint)
+        return parse_url(own)
+    base = parse_url(options.endpoint)
     path, mark, query = base.raw_path.partition(b"?")
     return base.copy_with(raw_path=path.rstrip(b"/") + f"/v1/{signal}".encode() + mark + query)
 
@@ -188,8 +189,7 @@ def _headers(options: OtlpOptions, url: httpx.URL) -> httpx.Headers:
     if options.compression == "gzip":
         headers["Content-Encoding"] = "gzip"
     if url.userinfo:
-        # Credentials in the URL are basic authentication (RFC 7617).
-        headers["Authorization"] = "Basic " + base64.b64encode(unquote_to_bytes(url.userinfo)).decode("ascii")
+        headers["Authorization"] = basic(url)
     for name, value in options.headers.items():
         if not _TOKEN.fullmatch(name) or name.lower() in _OWN:
             raise ConfigError(f"the header {printable(name)!r} cannot be set", hint="names are HTTP tokens")
@@ -200,11 +200,17 @@ def _headers(options: OtlpOptions, url: httpx.URL) -> httpx.Headers:
     return headers
 
 
-def _encoders(encoding: str) -> dict[str, Callable[[bytes], bytes]]:
+def basic(url: httpx.URL) -> str:
+    """Credentials in the URL are basic authentication (RFC 7617)."""
+    return "Basic " + base64.b64encode(unquote_to_bytes(url.userinfo)).decode("ascii")
+
+
+def encoders(encoding: str) -> dict[str, Callable[[bytes], bytes]]:
+    """What turns a request of each signal into protobuf; empty for JSON. Raises ConfigError without the package."""
     if encoding == "json":
         return {}
     try:
         return {signal: protobuf.encoder(signal) for signal in Signal}
     except ImportError as error:
-        hint = "pip install 'telemetry-agent[protobuf]'"
-        raise ConfigError('encoding = "protobuf" needs the package opentelemetry-proto', hint=hint) from error
+        hint = f"pip install 'telemetry-agent[{encoding}]'"
+        raise ConfigError(f'encoding = "{encoding}" needs the package opentelemetry-proto', hint=hint) from error

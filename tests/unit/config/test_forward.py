@@ -64,6 +64,18 @@ def test_standard_variables_fill_what_is_open(load_text: Load) -> None:
     assert "environment OTEL_EXPORTER_OTLP_TIMEOUT" == loaded.origins["forward[0].timeout"]
 
 
+def test_grpc_has_a_default_port_of_its_own(load_text: Load) -> None:
+    """By the variable or by the key; an endpoint that is given stays."""
+    environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    for text, variables in ((ONE, environ), (ONE + 'encoding = "grpc"\n', {})):
+        (one,) = load_text(text, environ=variables).config.forward
+        assert ("grpc", ("http://127.0.0.1:4317",)) == (one.encoding, one.endpoints)
+        given = load_text(text + 'endpoints = ["http://c:1"]\n', environ=variables).config.forward
+        assert ("http://c:1",) == given[0].endpoints
+    (both,) = load_text(ONE, environ=environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c:2"}).config.forward
+    assert ("https://c:2",) == both.endpoints
+
+
 def test_no_forward_is_made_of_variables_alone(load_text: Load) -> None:
     """They are often set for somebody else in the container; shipping has to be asked for."""
     assert () == load_text("", environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1"}).config.forward
@@ -72,7 +84,7 @@ def test_no_forward_is_made_of_variables_alone(load_text: Load) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "thrift"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "s3cret"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret"),
         ("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "many"),
