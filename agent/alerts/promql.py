@@ -128,6 +128,8 @@ _MATCHERS = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~",
 
 
 def _matcher(label: str, symbol: str, value: str) -> Matcher:
+    if "~" in symbol and "[:" in value:
+        raise UnsupportedError("has a pattern with [:a class:], which is not understood here")
     try:
         re.compile(value if "~" in symbol else "")
     except re.error as error:  # Prometheus' own expressions have a few forms more

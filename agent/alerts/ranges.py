@@ -16,21 +16,17 @@ class Sample(NamedTuple):
     value: float
 
 
-def extrapolated(samples: Sequence[Sample], start: float, end: float) -> float | None:
-    """By how much a counter grew from `start` to `end`; None with fewer than two samples.
+def extrapolated(samples: Sequence[Sample], start: float, end: float) -> tuple[float, float] | None:
+    """By how much a counter grew between its samples, and by which factor more from `start` to `end`.
 
-    A fall is a reset. What lies between the samples and the ends of the span is extrapolated, but not below zero and
-    not further than half a step where the series seems to begin or end inside.
+    None with fewer than two samples. A fall is a reset. What lies between the samples and the ends of the span is
+    extrapolated, but not below zero and not further than half a step where the series seems to begin or end inside.
     """
     if len(samples) < 2:
         return None
     first, last = samples[0], samples[-1]
     growth = last.value - first.value
-    before = first.value
-    for sample in samples[1:]:
-        if sample.value < before:
-            growth += before
-        before = sample.value
+    growth += sum(before.value for before, after in pairwise(samples) if after.value < before.value)
     sampled = last.time - first.time
     step = sampled / (len(samples) - 1)
     to_start, to_end = first.time - start, end - last.time
@@ -39,13 +35,19 @@ def extrapolated(samples: Sequence[Sample], start: float, end: float) -> float |
     covered = sampled
     for gap in (to_start, to_end):
         covered += gap if gap < step * 1.1 else step / 2
-    return growth * (covered / sampled)
+    return growth, covered / sampled
+
+
+def increase(samples: Sequence[Sample], start: float, end: float) -> float | None:
+    """By how much a counter grew."""
+    found = extrapolated(samples, start, end)
+    return None if found is None else found[0] * found[1]
 
 
 def rate(samples: Sequence[Sample], start: float, end: float) -> float | None:
     """The same, a second."""
-    growth = extrapolated(samples, start, end)
-    return None if growth is None else growth / (end - start)
+    found = extrapolated(samples, start, end)
+    return None if found is None else found[0] * (found[1] / (end - start))
 
 
 def changes(samples: Sequence[Sample]) -> float:
@@ -60,7 +62,7 @@ def _over_time(word: str) -> Callable[[Sequence[Sample], float, float], float | 
 
 FUNCTIONS: dict[str, Callable[[Sequence[Sample], float, float], float | None]] = {
     "rate": rate,
-    "increase": extrapolated,
+    "increase": increase,
     "changes": lambda samples, _start, _end: changes(samples) if samples else None,
     **{f"{word}_over_time": _over_time(word) for word in REDUCERS},
 }
