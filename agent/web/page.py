@@ -29,7 +29,7 @@ _GRADES: dict[str, Grade] = {"healthy": "ok", "degraded": "warn", "unhealthy": "
 _LINKS = (
     ("metrics", "Metrics"), ("livez", "Live?"), ("readyz", "Ready?"), ("startupz", "Started?"), ("health", "Health"),
     ("api/v1/status", "Status"), ("api/v1/streams", "Streams"), ("api/v1/segments", "Segments"),
-    ("api/v1/checks", "Checks"), ("api/v1/config", "Configuration"), ("openapi.json", "OpenAPI"),
+    ("api/v1/checks", "Checks"), ("api/v1/alerts", "Alerts"), ("api/v1/config", "Configuration"), ("openapi.json", "OpenAPI"),
 )  # fmt: skip
 
 

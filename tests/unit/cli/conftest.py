@@ -64,7 +64,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        self._reply(lambda _: self.server.control.status(), "/api/v1/status")
+        control: Any = self.server.control
+        calls = {"/api/v1/status": control.status, "/health?verbose": getattr(control, "health", None)}
+        self._reply(lambda _: calls[self.path](), self.path)
 
     def do_POST(self) -> None:
         control = self.server.control

@@ -17,6 +17,7 @@ from agent.kit.errors import AgentError
 from agent.metrics import Metrics
 from agent.web.doors import Doors
 from agent.web.facts import Facts
+from agent.web.history import History
 from agent.web.messages import SOCKET, ConfigKey, Source
 from agent.web.server import WebServer
 
@@ -36,7 +37,8 @@ STATUS: dict[str, Any] = {
         "total_bytes": 60, "max_total": 50, "critical_total": 50, "free_bytes": 100, "capacity_bytes": 1000,
         "filesystem": "ext4", "critical": False, "problems": [],
     },
-    "streams": [STREAM], "components": [], "forwards": [], "retired_bytes": 0, "lost_bytes": 0, "audit_unwritten": 0,
+    "streams": [STREAM], "components": [], "forwards": [], "own": None,
+    "retired_bytes": 0, "lost_bytes": 0, "audit_unwritten": 0,
 }  # fmt: skip
 
 SEGMENT = SegmentStatus(
@@ -130,12 +132,15 @@ class Site:
         self.heartbeat = self.clock.steady
         self.ready = True
         self.checks = [CHECK]
+        self.entries: list[dict[str, Any]] = []
+        self.history = History()
         self.asked_segments: list[tuple[str, int]] = []
         self.server = WebServer(
             self.control, self.metrics, self.components, self.clock, listen=listen, state=state,
             heartbeat=lambda: self.heartbeat, ready=lambda: self.ready, doors=self.doors,
             facts=Facts(
-                checks=lambda: self.checks, segments=self._segments,
+                checks=lambda: self.checks, segments=self._segments, audit=lambda most: self.entries[:most],
+                history=self.history,
                 sources=lambda: {"cpu": Source("host", "/proc/stat", "")},
                 config=lambda: [ConfigKey("rotation.max_size", '"10MB"', "default")],
             ),
