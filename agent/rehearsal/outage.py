@@ -33,6 +33,7 @@ _TELL = 1.0
 _FRESH = 2.0
 """Seconds that records may wait for others beyond `batch.max_delay` and still count as the newest ones."""
 
+_ENDED = "the rehearsal was ended before its count"
 _RULES = """\
 # A rehearsal: everything is kept, so that everything can be counted.
 [files]
@@ -122,6 +123,10 @@ class Outage:
             self._children.append(stage.agent)
             try:
                 return self._play(stage, receiver, proxy)
+            except AgentError as error:
+                if self._killed:
+                    raise StoppingError(_ENDED) from error
+                raise
             finally:
                 for child in self._children:
                     child.end()
@@ -138,6 +143,8 @@ class Outage:
     def _play(self, stage: Stage, receiver: Receiver, proxy: Proxy) -> OutageReport:
         patience = self._plan.patience
         stage.await_ready(self._stop)
+        if self._stop.is_set():
+            raise StoppingError(_ENDED)
         writer = stage.writer(self._plan.rate)
         self._children.append(writer)
 
@@ -190,7 +197,7 @@ class Outage:
             if time.monotonic() >= give_up:
                 return None
             time.sleep(min(_LOOK, max(0.01, give_up - time.monotonic())))
-        raise StoppingError("the rehearsal was ended before its count")
+        raise StoppingError(_ENDED)
 
     def _look(self, phase: Phase, stage: Stage, receiver: Receiver) -> ForwardStatus | None:
         """See how the agent stands, and tell of it when it is time."""

@@ -57,10 +57,9 @@ class Guarded:
         if admin and rules.token is None:
             return PlainTextResponse("Not Found", 404)
         # The pages for tests may be posted to without a token, but not where there is one.
-        if admin or (rules.token is not None and scope["method"] == "POST"):
-            if not rules.token.admits(authorization):
-                return self._refuse("token", 401, "Unauthorized", "Bearer")
-        elif rules.users is not None and not await rules.users.admits(authorization):
+        if rules.token is not None and (admin or scope["method"] == "POST"):
+            return None if rules.token.admits(authorization) else self._refuse("token", 401, "Unauthorized", "Bearer")
+        if rules.users is not None and not await rules.users.admits(authorization):
             return self._refuse("password", 401, "Unauthorized", 'Basic realm="telemetry-agent", charset="UTF-8"')
         return None
 
