@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent import __version__
-from agent.control import Status
+from agent.control import AlertsStatus, Status
 from agent.kit.words import count, duration, moment
 from agent.web import sections
 from agent.web.history import History
@@ -23,13 +23,14 @@ from agent.web.markup import Child, Markup, join, tag
 from agent.web.messages import Health
 from agent.web.sections import Entry
 from agent.web.tables import state
-from agent.web.trouble import Grade, Trouble, troubles
+from agent.web.trouble import Grade, Trouble, alerting, troubles
 
 _GRADES: dict[str, Grade] = {"healthy": "ok", "degraded": "warn", "unhealthy": "bad"}
 _LINKS = (
     ("metrics", "Metrics"), ("livez", "Live?"), ("readyz", "Ready?"), ("startupz", "Started?"), ("health", "Health"),
     ("api/v1/status", "Status"), ("api/v1/streams", "Streams"), ("api/v1/segments", "Segments"),
-    ("api/v1/checks", "Checks"), ("api/v1/alerts", "Alerts"), ("api/v1/config", "Configuration"), ("openapi.json", "OpenAPI"),
+    ("api/v1/checks", "Checks"), ("api/v1/alerts", "Alerts"), ("api/v1/config", "Configuration"),
+    ("openapi.json", "OpenAPI"),
 )  # fmt: skip
 
 
@@ -46,6 +47,7 @@ class Seen(NamedTuple):
     audit: Sequence[Entry]
     """Entries of the audit trail, the newest first."""
     history: History
+    alerts: AlertsStatus
     missing: str = ""
     """Why there is no status."""
 
@@ -95,6 +97,7 @@ def _head(seen: Seen, word: str) -> list[Child]:
 def _main(seen: Seen) -> list[Child]:
     status, health = seen.status, seen.health
     found = troubles(seen.stuck, health.components if health else [], health.checks if health else [], status)
+    found += alerting(seen.alerts)
     if seen.missing:
         found = [*found, Trouble("warn", "agent", seen.missing, "try again in a second")]
     parts: list[Child] = [_section("attention", "What needs attention", _attention(found))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from agent.control import CheckStatus, Status, StreamStatus
+from agent.control import AlertsStatus, CheckStatus, Status, StreamStatus
 from agent.health.check import Level
 from agent.kit.words import size
 from agent.web.messages import Part
@@ -37,6 +37,20 @@ def troubles(stuck: list[str], parts: list[Part], checks: list[CheckStatus], sta
     for one in found:
         once.setdefault(one.why, one)
     return sorted(once.values(), key=lambda one: one.grade != "bad")
+
+
+def alerting(alerts: AlertsStatus) -> Iterator[Trouble]:
+    """Alerts that fire and are not silenced, and rules that cannot be evaluated."""
+    for rule in alerts.rules:
+        if rule.error:
+            yield Trouble("warn", f"alert {rule.name}", rule.error, "run: telemetry-agent alerts")
+        if rule.silenced_until is not None:
+            continue
+        for alert in rule.alerts:
+            if alert.state == "firing":
+                why = alert.description or f"{rule.when} (now {alert.value})"
+                grade: Grade = "bad" if rule.severity == "critical" else "warn"
+                yield Trouble(grade, f"alert {rule.name}", why, "run: telemetry-agent alerts")
 
 
 def _parts(parts: list[Part]) -> Iterator[Trouble]:

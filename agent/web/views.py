@@ -52,7 +52,8 @@ class Views:
             missing = str(error)
         seen = Seen(
             now=self._clock.now(), stuck=self._probes.live().reasons, status=status, health=health,
-            audit=self._facts.audit(_AUDITED), history=self._facts.history, missing=missing,
+            audit=self._facts.audit(_AUDITED), history=self._facts.history, alerts=self._facts.alerts(),
+            missing=missing,
         )  # fmt: skip
         return Response(render(seen), 200, {"Content-Security-Policy": policy()}, "text/html; charset=utf-8")
 

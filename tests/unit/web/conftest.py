@@ -11,7 +11,7 @@ import pytest
 
 from agent.components import Components
 from agent.config import Web
-from agent.control import CheckStatus, PlanItem, Reloaded, Rotated, Segments, SegmentStatus, Status
+from agent.control import AlertsStatus, CheckStatus, PlanItem, Reloaded, Rotated, Segments, SegmentStatus, Status
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics
@@ -134,13 +134,14 @@ class Site:
         self.checks = [CHECK]
         self.entries: list[dict[str, Any]] = []
         self.history = History()
+        self.alerts = AlertsStatus()
         self.asked_segments: list[tuple[str, int]] = []
         self.server = WebServer(
             self.control, self.metrics, self.components, self.clock, listen=listen, state=state,
             heartbeat=lambda: self.heartbeat, ready=lambda: self.ready, doors=self.doors,
             facts=Facts(
                 checks=lambda: self.checks, segments=self._segments, audit=lambda most: self.entries[:most],
-                history=self.history,
+                history=self.history, alerts=lambda: self.alerts,
                 sources=lambda: {"cpu": Source("host", "/proc/stat", "")},
                 config=lambda: [ConfigKey("rotation.max_size", '"10MB"', "default")],
             ),

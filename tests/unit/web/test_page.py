@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from agent.components import Component
-from agent.control import CheckStatus, ForwardStatus, Own, Status
+from agent.control import AlertRuleStatus, AlertsStatus, AlertStatus, CheckStatus, ForwardStatus, Own, Status
 from agent.kit.errors import AgentError
 from agent.web import spark
 from agent.web.history import EVERY, MOST, POINTS, History
@@ -117,6 +117,22 @@ def test_one_sees_what_is_where_why_and_what_to_do(site: Site) -> None:
         "version 1.2.3, pid 7, up 1h",
     ):  # fmt: skip
         assert wanted in words
+
+
+def test_alerts_that_fire_need_attention(site: Site) -> None:
+    """Those that nobody silenced; a rule without a value too."""
+    firing = AlertStatus(state="firing", labels={}, value=91.0, description="", since=NOW)
+    rule = AlertRuleStatus(
+        name="busy", when="cpu > 90", for_seconds=0, severity="critical", notify=[], state="firing", alerts=[firing]
+    )
+    quiet = msgspec.structs.replace(rule, name="quiet", when="x > 1", silenced_until=NOW + 60)
+    wrong = msgspec.structs.replace(rule, name="wrong", alerts=[], error="no such series", state="inactive")
+    site.alerts = AlertsStatus(rules=[rule, quiet, wrong])
+    words = page_of(site).text
+
+    assert "Problem alert busy cpu > 90 (now 91.0) What to do: run: telemetry-agent alerts" in words
+    assert "Warning alert wrong no such series" in words
+    assert "quiet" not in words
 
 
 def test_nothing_wrong_is_said_in_one_calm_sentence(site: Site) -> None:
