@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -250,12 +252,31 @@ def test_ports(url: str, target: str) -> None:
     assert target == GrpcSink(OtlpOptions(endpoint=url))._target
 
 
-def test_the_environment_has_no_say() -> None:
-    """A proxy is used when it is configured, and only then."""
-    assert ("grpc.enable_http_proxy", 0) in GrpcSink(OtlpOptions())._arguments
-    proxied = GrpcSink(OtlpOptions(proxy="http://p:1"))._arguments
-    assert ("grpc.http_proxy", "http://p:1") in proxied
-    assert "grpc.enable_http_proxy" not in dict(proxied)
+async def test_a_proxy_is_used_when_it_is_configured_and_only_then(
+    receiver: Obedient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By CONNECT; the environment's is for web traffic, and has no say."""
+    heads: list[bytes] = []
+
+    def refuse() -> None:
+        connection, _ = proxy.accept()
+        with connection:
+            heads.append(connection.recv(4096))
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+            monkeypatch.setenv(name, url)
+        await send(receiver.url)
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with pytest.raises(Retry):
+            await send(receiver.url, proxy=url, timeout=5)
+        thread.join()
+
+    assert heads[0].startswith(f"CONNECT {receiver.url.removeprefix('http://')} ".encode())
+    assert 1 == len(receiver.heard)
 
 
 def test_configured_for_all_or_for_one_signal() -> None:
