@@ -25,6 +25,7 @@ from tests.support import peers
 from tests.support.program import AGENT, Program
 
 HOME = built.ROOT / "container"
+DESTINATIONS = HOME / "compose/destinations"
 STACK = yaml.safe_load((HOME / "compose.yaml").read_text())
 QUIET = {
     # Nothing to show where nothing is wrong, or no container.
@@ -42,10 +43,10 @@ def needs(tool: str, package: str) -> pytest.MarkDecorator:
 
 @pytest.mark.peer
 def test_compose_has_the_shape_of_its_specification(request: pytest.FixtureRequest) -> None:
-    """The Compose specification's own schema accepts the file."""
+    """The Compose specification's own schema accepts the file and each destination's."""
     home = peers.environment(request.config, "check-jsonschema", "check-jsonschema")
     tool, path = str(home / "bin/check-jsonschema"), str(HOME / "compose.yaml")
-    command = [tool, "--builtin-schema", "vendor.compose-spec", path]
+    command = [tool, "--builtin-schema", "vendor.compose-spec", path, *map(str, DESTINATIONS.glob("*.yaml"))]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
@@ -60,6 +61,24 @@ def test_every_mounted_file_exists() -> None:
     assert files
     assert [] == [path for path in files if not path.exists()]
     assert {path for path in mounts if not path.startswith("./")} == set(STACK["volumes"])
+
+
+@pytest.mark.parametrize("path", sorted(DESTINATIONS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_destination_fits_the_stack(path: Path) -> None:
+    """The agent's file is that of the stack with one forward more, to a service that this overlay adds."""
+    services = yaml.safe_load(path.read_text())["services"]
+    settings = path.with_suffix(".toml")
+    loaded = config.load(str(settings), environ={}).config
+    (forward,) = loaded.forward
+    (mount,) = services["agent"]["volumes"]
+    added = {name: one for name, one in services.items() if name not in STACK["services"]}
+
+    assert settings.read_text().startswith((HOME / "compose/agent.toml").read_text())
+    assert (settings, "/etc/telemetry-agent/agent.toml:ro") == (HOME / mount.split(":")[0], mount.partition(":")[2])
+    assert urllib.parse.urlsplit(forward.endpoints[0]).hostname in added
+    assert all(re.search(r":\d[\w.]+$", one["image"]) for one in added.values())
+    assert all(port.startswith("127.0.0.1:") for one in added.values() for port in one.get("ports", []))
+    assert 1 <= sum(forward.selects(name) for name in ("traces.json", "logs.json"))
 
 
 def test_only_loopback_is_published() -> None:
