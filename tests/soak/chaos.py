@@ -6,6 +6,7 @@ itself is only ever compared with what came, and with itself: the books must bal
 
 from __future__ import annotations
 
+import http.client
 import json
 import random
 import re
@@ -176,8 +177,7 @@ class Stage:
 
     def scrape(self) -> None:
         """One scrape, judged."""
-        program = self.program
-        code, text = program.get("/metrics") if program else (0, "")
+        code, text = self.ask("/metrics")
         if code != 200:
             return
         books = _books(text)
@@ -187,12 +187,18 @@ class Stage:
         self.books = books or self.books
         self.scrapes += bool(books)
 
+    def ask(self, path: str) -> tuple[int, str]:
+        """Status and body of a GET; status 0 where nobody answers, or was killed in the middle of it."""
+        program = self.program
+        try:
+            return program.get(path) if program else (0, "")
+        except http.client.HTTPException:
+            return 0, ""
+
     def settled(self) -> bool:
         """True when every line that was written has found its end, by the agent's own account."""
         self.scrape()
-        if self.program is None:
-            return False
-        code, text = self.program.get("/api/v1/status")
+        code, text = self.ask("/api/v1/status")
         if code != 200:
             return False
         status = json.loads(text)
