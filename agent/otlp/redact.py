@@ -27,6 +27,7 @@ from agent.otlp.shapes import Object
 MASK = "[redacted]"
 
 _COUNTER = "droppedAttributesCount"
+_NOTHING: Object = {}
 _SHORT = 256
 """Characters up to which what became of a text is remembered: texts of telemetry come again and again."""
 _REMEMBERED = 8192
@@ -48,7 +49,7 @@ class Redacting:
     reason = "redact"
 
     def __init__(self, rules: Redact, hash_key: str = "") -> None:
-        self._finder = Finder([*(PATTERNS if rules.defaults else ()), *map(Pattern, rules.values)])
+        self._finder = Finder([*(PATTERNS if rules.defaults else ()), *(Pattern(one, plain=1) for one in rules.values)])
         self._keys = _globs((*rules.keys, *(KEYS if rules.defaults else ())))
         self._keep = _globs(rules.keep)
         self._drop = rules.action == "drop"
@@ -64,6 +65,8 @@ class Redacting:
 
     def text(self, text: str) -> str:
         """The text without its secrets."""
+        if len(text) < self._finder.shortest and text.isalnum():
+            return text
         return self._remembered(text) if len(text) <= _SHORT else self._search(text)
 
     # -- texts
@@ -86,35 +89,38 @@ class Redacting:
             return f"hmac-sha256:{hmac.new(self._hash_key, data, hashlib.sha256).hexdigest()}"
         return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
-    def _judge(self, key: str) -> bool | None:
-        """Whether the value of an attribute is secret by its key; None: it is left alone."""
+    def _judge(self, key: str) -> tuple[bool | None, str]:
+        """Whether an attribute's value is secret by its key (None: it is left alone), and the key as it may leave."""
         lower = key.lower()
         if self._keep and self._keep.match(lower):
-            return None
-        return bool(self._keys and self._keys.match(lower))
+            return None, key
+        return bool(self._keys and self._keys.match(lower)), self.text(key)
 
     # -- attributes and values
 
     def pairs(self, owner: Object, field: str, pairs: list[Object]) -> None:
-        """Attributes of `owner`, or of a value: what is dropped is counted where `owner` has a field for it."""
-        kept = [new for one in pairs if (new := self._pair(one.get("key", ""), one.get("value", {}))) is not None]
-        owner[field] = kept
+        """Attributes of `owner`, or of a value, as they may leave."""
+        owner[field] = [new for one in pairs if (new := self._pair(one)) is not None]
 
-    def _pair(self, key: str, value: Object) -> Object | None:
-        """The attribute as it may leave, None for not at all. Always a new object: with no field but these."""
-        secret = self._verdict(key) if len(key) <= _SHORT else self._judge(key)
+    def _pair(self, one: Object) -> Object | None:
+        """The attribute as it may leave, with no field but its two; None for not at all."""
+        key, value = one.get("key", ""), one.get("value", _NOTHING)
+        secret, new_key = self._verdict(key) if len(key) <= _SHORT else self._judge(key)
         if secret is None:
             return {"key": key, "value": value}
-        new_key = self.text(key)
         if self._drop and (secret or new_key != key):
             return None
         if secret:
             return {"key": new_key, "value": {"stringValue": self._replacement(_plain(value))}}
         new = self.value(value)
+        if new is value and new_key == key and len(one) == 2:
+            return one
         return None if new is None else {"key": new_key, "value": new}
 
     def value(self, value: Object, *, whole: bool = True) -> Object | None:
         """The value as it may leave; with `whole` None where the action is `drop` and it has a secret."""
+        if len(value) == 1 and (text := value.get("stringValue")) is not None and self.text(text) == text:
+            return value
         new: Object = {}
         for kind, content in value.items():
             if kind == "stringValue":

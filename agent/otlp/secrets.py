@@ -8,6 +8,7 @@ text that has one of its hints, which makes the usual text, with none, cheap.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 
 KEYS = (
@@ -32,12 +33,12 @@ class Pattern:
     """One kind of secret.
 
     `hints`: lower-case strings of which a text that has such a secret has at least one; without any, every text is
-    searched. `plain`: the secret may stand in a text of nothing but letters and digits. `valid` is asked about what
-    was found, where the look alone is not enough.
+    searched. `plain`: characters that a text of nothing but letters and digits needs to have such a secret; 0: it has
+    none. `valid` is asked about what was found, where the look alone is not enough.
     """
 
     def __init__(
-        self, expression: str, *hints: str, plain: bool = False, valid: Callable[[str], bool] = lambda _: True
+        self, expression: str, *hints: str, plain: int = 0, valid: Callable[[str], bool] = lambda _: True
     ) -> None:
         self.hints = hints
         self.plain = plain
@@ -54,12 +55,16 @@ class Pattern:
 
 
 class Finder:
-    """Finds the secrets of all patterns in a text."""
+    """Finds the secrets of all patterns in a text.
+
+    `shortest`: a text of nothing but letters and digits that is shorter has none.
+    """
 
     def __init__(self, patterns: Iterable[Pattern]) -> None:
         every = list(patterns)
         self._hinted = [(hint, one) for one in every for hint in one.hints]
         self._always = [one for one in every if not one.hints]
+        self.shortest = min((one.plain for one in every if one.plain), default=sys.maxsize)
         self._plain_hinted = [(hint, one) for hint, one in self._hinted if one.plain]
 
     def places(self, text: str) -> list[tuple[int, int]]:
@@ -113,7 +118,7 @@ PATTERNS = (
     # JSON Web Tokens (RFC 7519).
     Pattern(r"(?<![\w-])eyJ[\w-]{6,}\.[\w-]{4,}(?:\.[\w-]*)?", "eyj"),
     # Keys that tell whose they are.
-    Pattern(r"(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{35})", "akia", "asia", "aiza", plain=True),
+    Pattern(r"(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{35})", "akia", "asia", "aiza", plain=20),
     Pattern(
         r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[abeoprs]-[\w-]{10,}"
         r"|[rs]k_(?:live|test)_\w{10,}|glpat-[\w-]{16,}|sk-[\w-]{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{20,}"
@@ -123,5 +128,5 @@ PATTERNS = (
     # The local part is at most 64 characters long (RFC 5321, 4.5.3.1): of a longer one the last 64 are taken.
     Pattern(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}(?:@|%40)(?:[\w-]{1,63}\.){1,8}\w{2,63}", "@", "%40"),
     # Digits, perhaps in groups, that are no part of a longer number and no fraction.
-    Pattern(r"[2-6](?<!\d[2-6])(?<!\d\.[2-6])(?:[ -]?\d){12,18}(?!\d)", plain=True, valid=card),
+    Pattern(r"[2-6](?<!\d[2-6])(?<!\d\.[2-6])(?:[ -]?\d){12,18}(?!\d)", plain=13, valid=card),
 )  # fmt: skip
