@@ -80,12 +80,14 @@ def compare(before: Look | None, now: Look) -> Look:
     passed = max(now.at - before.at, 1e-3)
     positions = {stream.id: stream.position for stream in old.streams}
     counts = {forward.name: forward.delivered for forward in old.forwards}
+    # Streams are as of the agent's newest snapshot, the rest is as of the look.
+    aged = new.now - old.now if new.now > old.now else passed
     cpu = (new.own.cpu_seconds - old.own.cpu_seconds) / passed if new.own and old.own else None
     return msgspec.structs.replace(
         now,
         cpu_percent=None if cpu is None else round(100 * max(0.0, cpu), 1),
         written_per_second={
-            stream.name: round(max(0, stream.position - positions[stream.id]) / passed, 1)
+            stream.name: round(max(0, stream.position - positions[stream.id]) / aged, 1)
             for stream in new.streams
             if stream.id in positions
         },
