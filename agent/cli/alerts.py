@@ -108,8 +108,8 @@ def _show(answer: AlertsStatus) -> None:
         state = f"silenced until {moment(rule.silenced_until)}" if rule.silenced_until else ""
         why = rule.error or rule.note or rule.when
         if not rule.alerts:
-            table.add_row(rule.name, "cannot be evaluated" if rule.error else state or "inactive", rule.severity, "", "",
-                          printable(why))  # fmt: skip
+            word = "cannot be evaluated" if rule.error else state or "inactive"
+            table.add_row(rule.name, word, rule.severity, "", "", printable(why))
         for alert in rule.alerts:
             word = f"{alert.state}, {state}" if state and alert.state == "firing" else alert.state
             value = "" if alert.value is None else f"{alert.value:g}"
