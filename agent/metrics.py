@@ -38,7 +38,7 @@ OTHER = "other"
 
 StreamState = Literal["ok", "refused", "failing", "gone"]
 SealReason = Literal[
-    "size", "age", "schedule", "request", "stop", "reset", "rename", "incarnation", "capture", "cleanup"
+    "size", "age", "schedule", "request", "stop", "reset", "rename", "incarnation", "capture", "cleanup", "recovered"
 ]  # fmt: skip
 RetireReason = Literal["keep", "max_age", "max_total", "min_free", "forgotten"]
 LossReason = Literal["truncated", "replaced", "deleted", "gap", "release_window", "unsent", "damaged", "copytruncate"]
@@ -147,6 +147,7 @@ class Metrics:
         counter = self._counter
         self.appended_bytes = counter("appended_bytes", "Bytes that writers were seen to add to live files.")
         self.seals = counter("seals", "Segments published, by what made them due.", reason=get_args(SealReason))
+        self.captures = counter("captures", "Times that live bytes of a stream were captured between rotations.")
         self.seal_failures = counter("seal_failures", "Seals that failed; the data stays in the live file.")
         self.seal_duration_seconds = self._histogram(
             "seal_duration_seconds",

@@ -24,7 +24,8 @@ def listing(requests: Requests, engine: Engine, stream: str, limit: int) -> Segm
 
 
 def _list(engine: Engine, stream: str, limit: int) -> Segments:
-    found = [segment for one in engine.catalog.all() if stream in ("", printable(one.name)) for segment in one.segments]
+    chosen = [one for one in engine.catalog.all() if stream in ("", printable(one.name))]
+    found = [segment for one in chosen for segment in one.published]
     found.sort(key=lambda segment: segment.sealed_at)
     return Segments(len(found), [_status(segment) for segment in found[-limit:]])
 

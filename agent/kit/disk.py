@@ -227,9 +227,9 @@ def sync_filesystem(fd: int) -> None:
     linux.sync_filesystem(fd)
 
 
-def forget_cache(fd: int) -> None:
-    """Drop a synced file's pages, so that what is read back comes from the medium."""
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+def forget_cache(fd: int, start: int = 0) -> None:
+    """Drop a synced file's pages from `start` on, so that what is read back comes from the medium."""
+    os.posix_fadvise(fd, start, 0, os.POSIX_FADV_DONTNEED)
 
 
 def truncate(fd: int, length: int) -> None:

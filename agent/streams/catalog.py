@@ -74,9 +74,9 @@ class Stream:
     """One telemetry file by its path, through all its incarnations."""
 
     __slots__ = (
-        "accepted", "departed", "facts", "failure", "fruitless", "id", "incarnation", "last_stamp", "leaf", "lost",
-        "name", "next_reset", "not_before", "pending", "place", "refused", "retention", "rewrites", "rotation",
-        "seals", "segments", "successors", "synced",
+        "accepted", "captured", "closing", "departed", "facts", "failure", "fruitless", "id", "incarnation",
+        "last_stamp", "leaf", "lost", "name", "next_reset", "not_before", "part_since", "pending", "place", "refused",
+        "retention", "rewrites", "rotation", "seals", "segments", "successors", "synced",
     )  # fmt: skip
 
     def __init__(self, name: str, leaf: str, place: Place, stream_id: bytes, rules: tuple[Rotation, Retention]) -> None:
@@ -87,8 +87,15 @@ class Stream:
         self.rotation, self.retention = rules
         self.segments: list[Segment] = []
         self.incarnation: Incarnation | None = None
+        """By position. The last one may be the open part: it is a segment that is not published yet."""
         self.pending: list[Segment] = []
         """Segments of this incarnation whose release is not complete, oldest first."""
+        self.captured = (float("-inf"), 0)
+        """Monotonic time of the last capture, and the live file's size at it; -1 where it has to be done again."""
+        self.part_since: float | None = None
+        """Monotonic time at which the oldest byte of the open part was noticed."""
+        self.closing = False
+        """True when the open part takes no more members."""
         self.facts = Facts()
         self.refused: RefusedError | None = None
         self.failure = ""
@@ -127,6 +134,48 @@ class Stream:
         """Apparent bytes beyond S; the true live size is asked of the file when it matters."""
         sealed = self.incarnation.sealed if self.incarnation else 0
         return max(0, self.facts.size - sealed) if self.facts.there else 0
+
+    @property
+    def open_part(self) -> Segment | None:
+        """What was captured since the last rotation."""
+        return self.segments[-1] if self.segments and self.segments[-1].open else None
+
+    @property
+    def published(self) -> list[Segment]:
+        """The segments without the open part."""
+        return self.segments[:-1] if self.open_part else self.segments
+
+    @property
+    def rotating_bytes(self) -> int:
+        """What the rules of rotation count: live bytes, and those that were captured."""
+        part = self.open_part
+        return self.live_bytes + (part.extent.length if part else 0)
+
+    def continues(self, part: Segment) -> bool:
+        """True while what comes next at S may go on in the open part: same life, no gap between."""
+        life = self.incarnation
+        return (
+            not self.closing
+            and life is not None
+            and part.identity.same_file(life.identity)
+            and part.source.end == life.sealed
+            and part.extent.end == life.position
+        )
+
+    def grow(self, part: Segment) -> None:
+        """The open part holds more than before, and that is to be released."""
+        for chain in (self.segments, self.pending):
+            if chain and chain[-1].open:
+                chain[-1] = part
+            else:
+                chain.append(part)
+
+    def settle(self, published: Segment) -> None:
+        """A published segment takes the open part's place."""
+        for chain in (self.segments, self.pending):
+            if chain and chain[-1].open:
+                chain[-1] = published
+        self.closing, self.part_since = False, None
 
     def next_stamp(self, now: float) -> tuple[int, int]:
         """Second and number of the next segment's name: never below its predecessor's (attack M1)."""

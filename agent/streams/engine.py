@@ -22,19 +22,19 @@ from agent.kit.schedule import next_run
 from agent.kit.trust import user_name
 from agent.kit.units import Share
 from agent.metrics import Metrics
-from agent.streams import hooks, plan, rights
+from agent.streams import hooks, names, plan, rights
 from agent.streams.ages import Ages
 from agent.streams.catalog import Catalog, Leftovers, Place, Stream, fill, read_archive
 from agent.streams.departure import Departures
 from agent.streams.hints import Hint, Hints
 from agent.streams.holding import Holding
 from agent.streams.live import refusal
-from agent.streams.names import part_name
 from agent.streams.recognise import accept, open_live, recognise
 from agent.streams.recover import Recovery
 from agent.streams.release import PIECE, Releaser
 from agent.streams.retain import Retainer
 from agent.streams.seal import Sealed, Sealer
+from agent.streams.segment import Segment
 from agent.streams.survey import Looked, Survey
 from agent.streams.tools import Tools
 
@@ -45,6 +45,9 @@ SEALED_AT_ONCE = 128
 
 CUT_ROUNDS = 3
 """Seals in a row before `copytruncate` truncates: each is shorter than the one before."""
+
+IN_PLACE = ("auto", "in-place")
+"""Methods that give sealed space back while the writer keeps its file open."""
 
 AGAIN_FIRST, AGAIN_LAST = 0.25, 30.0
 """Seconds until sealing is tried again after it found nothing whole; doubled each time, up to the second."""
@@ -205,7 +208,9 @@ class Engine:
         for name, error in left.damaged:
             self.audit.write("error", reason="damaged segment", path=os.path.join(place.archive.path, name))
             _log.warning("a segment cannot be read", error=error)
-        if not self.reading:
+        if self.reading:
+            self._recovery.peek_all(place, left)
+        else:
             self._recovery.parts(place, left)
         for hint in self._recovery.hints.values():
             leaf = hint.stream.rpartition("/")[2]
@@ -216,6 +221,20 @@ class Engine:
                 self._recovery.restore(stream)
                 if stream.pending:
                     self._releasing[stream] = None
+        if not self.reading:
+            self._publish_found(place)
+
+    def _publish_found(self, place: Place) -> None:
+        """Open parts that nobody goes on with: capture is off, or their stream has ended."""
+        found = [one for one in self.catalog.all() if one.place is place and one.open_part]
+        orphans = set(self.catalog.orphans)
+        for outcome in self.sealer.seal([(one, "recovered") for one in found if _idle_part(one) or one in orphans]):
+            if outcome.error is not None:
+                self._failed(outcome.stream, outcome.error)
+
+    def open_part(self, stream: Stream) -> Segment | None:
+        """What another process captured of the stream since its last rotation; None where there is nothing."""
+        return self._recovery.peek(stream.place, names.open_name(stream.leaf), stream)
 
     # -- look
 
@@ -343,33 +362,46 @@ class Engine:
             if stream.departed:
                 ready.append(Due(stream, "rename"))
                 continue
+            part = stream.open_part
+            if part and now >= stream.not_before and (stream.refused or not stream.continues(part)):
+                ready.append(Due(stream, "incarnation"))
+                continue
             if not stream.facts.there or self._refused(stream):
                 continue
             if now < stream.not_before:
                 later[stream] = plan.Due(None, stream.not_before)
                 continue
-            verdict = plan.due(self._growth(stream), stream.rotation, now, wall)
+            verdict = plan.due(growth(stream), stream.rotation, now, wall)
             if verdict.reason == "size" and not self._confirm(stream):
                 rules = msgspec.structs.replace(stream.rotation, max_size=None)
-                verdict = plan.due(self._growth(stream), rules, now, wall)
+                verdict = plan.due(growth(stream), rules, now, wall)
+            capture = self._capture_at(stream, now)
             if verdict.reason:
                 ready.append(Due(stream, verdict.reason))
+            elif _idle_part(stream):
+                ready.append(Due(stream, "request"))
+            elif capture is not None and capture <= now:
+                ready.append(Due(stream, "capture"))
+            elif capture is not None and (verdict.at is None or capture < verdict.at):
+                later[stream] = plan.Due(None, capture)
             else:
                 later[stream] = verdict
         return ready, later
 
-    def _growth(self, stream: Stream) -> plan.Growth:
-        facts = stream.facts
-        return plan.Growth(stream.live_bytes, facts.rate, facts.since, facts.scheduled)
+    def _capture_at(self, stream: Stream, now: float) -> float | None:
+        facts, (last, size) = stream.facts, stream.captured
+        fresh = stream.live_bytes > 0 and facts.size != size
+        return plan.capture(stream.rotation, now, last, fresh=fresh, quiet=now - facts.grew)
 
     def _confirm(self, stream: Stream) -> bool:
         """Preallocated and sparse files are smaller than they look: ask the file itself (attack M4)."""
         life, limit = stream.incarnation, stream.rotation.max_size
         if life is None or limit is None or stream.facts.allocated >= min(limit, stream.live_bytes):
             return True
+        captured = stream.rotating_bytes - stream.live_bytes
         try:
             with open_live(stream) as live:
-                return live.live_bytes(life.sealed) >= limit
+                return captured + live.live_bytes(life.sealed) >= limit
         except (OSError, RefusedError):
             return True
 
@@ -377,7 +409,7 @@ class Engine:
         if stream.refused is not None:
             return True
         method = stream.rotation.method
-        if method in ("auto", "in-place") and stream.place.filesystem not in linux.LOCAL:
+        if method in IN_PLACE and stream.place.filesystem not in linux.LOCAL:
             self._refuse(stream, refusal("filesystem", stream.place.home.path, stream.place.filesystem))
             return True
         return False
@@ -389,12 +421,36 @@ class Engine:
         outcomes: list[Sealed] = []
         for at in range(0, len(due), SEALED_AT_ONCE):
             self._breathe()
-            ready = [item for item in due[at : at + SEALED_AT_ONCE] if self._prepared(item, outcomes)]
+            some = due[at : at + SEALED_AT_ONCE]
+            captured = self.sealer.capture([item.stream for item in some if item.reason == "capture"])
+            for outcome in captured:
+                self._captured(outcome)
+            ready = [item for item in some if item.reason != "capture" and self._prepared(item, outcomes)]
+            ended = [
+                one.stream for one in captured if (part := one.stream.open_part) and not one.stream.continues(part)
+            ]
+            ready += [Due(stream, "incarnation") for stream in ended]
             batch = self.sealer.seal([(item.stream, item.reason) for item in ready])
             for outcome in batch:
                 self._concluded(outcome)
-            outcomes.extend(batch)
+            for outcome in self.sealer.capture(ended):
+                self._captured(outcome)
+            outcomes += captured + batch
         return outcomes
+
+    def _captured(self, outcome: Sealed) -> None:
+        """Nothing whole is no failure: the next look at a changed file tries again."""
+        stream, facts = outcome.stream, outcome.stream.facts
+        if outcome.error is not None:
+            self._put_off(stream)
+            self._failed(stream, outcome.error)
+        elif outcome.bytes:
+            facts.since, facts.since_wall = None, 0.0
+            stream.fruitless = 0
+            if stream.rotation.method in IN_PLACE:
+                self._releasing[stream] = None
+            if stream not in self._stuck:
+                self._over(stream)
 
     def _prepared(self, item: Due, outcomes: list[Sealed]) -> bool:
         """Do what comes before a seal: the hook, and where the method is `rename`, moving the file aside."""
@@ -403,7 +459,7 @@ class Engine:
             return True
         try:
             hooks.before(self.tools, stream, item.reason)
-            if stream.rotation.method == "rename" and stream.live_bytes > 0:
+            if stream.rotation.method == "rename" and stream.rotating_bytes > 0:
                 self.departures.rename_away(stream)
         except (OSError, AgentError) as error:
             outcomes.append(Sealed(stream, item.reason, error=error))
@@ -428,12 +484,11 @@ class Engine:
         if outcome.segment is not None:
             facts.since, facts.since_wall = None, 0.0
             stream.not_before, stream.fruitless = 0.0, 0
-            if stream.pending and not self._emptied(stream, outcome.reason):
-                self._releasing[stream] = None
+            if not self._emptied(stream, outcome.reason):
+                (self._releasing if stream.pending else self.resting)[stream] = None
         else:
-            # Nothing whole yet, or not possible now: ask again, ever later.
-            stream.not_before = now + min(AGAIN_LAST, AGAIN_FIRST * 2.0 ** min(stream.fruitless, 16))
-            stream.fruitless += 1
+            # Nothing whole yet, or not possible now.
+            self._put_off(stream)
             self.resting[stream] = None
         if outcome.error is not None:
             self._failed(stream, outcome.error)
@@ -456,11 +511,17 @@ class Engine:
             except (OSError, AgentError) as error:
                 self._failed(stream, error)
 
+    def _put_off(self, stream: Stream) -> None:
+        """Ask again, ever later."""
+        stream.not_before = self._clock.monotonic() + min(AGAIN_LAST, AGAIN_FIRST * 2.0 ** min(stream.fruitless, 16))
+        stream.fruitless += 1
+
     def _unblock(self, stream: Stream) -> None:
         """A part that could not be removed when its seal failed is in the way: deal with it as at a start."""
         before = len(stream.segments)
         try:
-            self._recovery.parts(stream.place, Leftovers([part_name(stream.leaf)]))
+            there = [name for name in names.hidden_names(stream.leaf) if stream.place.archive.exists(name)]
+            self._recovery.parts(stream.place, Leftovers(there))
         except OSError as error:
             self._failed(stream, error)
         if len(stream.segments) > before:
@@ -553,19 +614,19 @@ class Engine:
         shelves: list[plan.Shelf] = []
         owners: dict[str, Stream] = {}
         for stream in self.catalog.all():
-            if stream.segments:
+            if stream.published:
                 shelves.append(self._shelf(stream))
-                owners.update({one.name: stream for one in stream.segments})
+                owners.update({one.name: stream for one in stream.published})
         items = plan.retire(shelves, self._room(total))
         return [(owners[item.segment.name], item) for item in items]
 
     def _shelf(self, stream: Stream) -> plan.Shelf:
         pending = {one.name for one in stream.pending}
-        last = stream.segments[-1]
+        last = stream.published[-1]
         claims = self.holding.claims(stream)
         end = stream.incarnation.end if stream.incarnation else stream.end
         rows = []
-        for one, age in zip(stream.segments, self.ages.of(stream.segments), strict=True):
+        for one, age in zip(stream.published, self.ages.of(stream.published), strict=True):
             rows.append(
                 plan.Shelved(
                     stream.name, one.name, one.extent.end, age, one.allocated, one.marker, one is last,
@@ -623,6 +684,18 @@ def _check_state(state: Directory) -> None:
         )  # fmt: skip
     if info.st_mode & 0o022:
         os.fchmod(state.fd, info.st_mode & 0o7755)
+
+
+def growth(stream: Stream) -> plan.Growth:
+    """What rotation's rules ask about: live bytes together with those that were captured since the last rotation."""
+    facts = stream.facts
+    since = facts.since if stream.part_since is None else stream.part_since
+    return plan.Growth(stream.rotating_bytes, facts.rate, since, facts.scheduled)
+
+
+def _idle_part(stream: Stream) -> bool:
+    """True for an open part that is not gone on with."""
+    return stream.open_part is not None and stream.rotation.capture is None
 
 
 def managed(engine: Engine) -> Mapping[str, str]:

@@ -58,8 +58,27 @@ def segment_name(live_name: str, time: int, n: int = 0) -> SegmentName:
 
 
 def part_name(live_name: str) -> str:
-    """The name of the open part of `live_name`: hidden, and never that of a stream."""
-    return f".{_shortened(live_name, live_name, NAME_MAX - len('..part') - 8)}.part"
+    """The name of a segment of `live_name` that is being made: hidden, and never that of a stream."""
+    return _hidden(live_name, ".part")
+
+
+def open_name(live_name: str) -> str:
+    """The name of the open part of `live_name`, into which it is captured."""
+    return _hidden(live_name, ".open")
+
+
+def merge_name(live_name: str) -> str:
+    """The name of the file into which the open part of `live_name` is written anew before it is published."""
+    return _hidden(live_name, ".merge")
+
+
+def hidden_names(live_name: str) -> tuple[str, str, str]:
+    """Every name that a part of `live_name` may have."""
+    return part_name(live_name), open_name(live_name), merge_name(live_name)
+
+
+def _hidden(live_name: str, ending: str) -> str:
+    return f".{_shortened(live_name, live_name, NAME_MAX - len('..merge') - 8)}{ending}"
 
 
 def shortened(leaf: str) -> str:
@@ -67,9 +86,14 @@ def shortened(leaf: str) -> str:
     return _shortened(leaf, leaf, NAME_MAX - 32)
 
 
+def is_open(name: str) -> bool:
+    """True for a name that `open_name` makes."""
+    return name.startswith(".") and name.endswith(".open")
+
+
 def is_part(name: str) -> bool:
-    """True for a name that `part_name` makes."""
-    return name.startswith(".") and name.endswith(".part")
+    """True for a name that `part_name`, `open_name` or `merge_name` makes."""
+    return name.startswith(".") and name.endswith((".open", ".part", ".merge"))
 
 
 def _shortened(text: str, whole: str, room: int) -> str:

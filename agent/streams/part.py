@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 from agent.kit import disk
 from agent.kit.disk import Directory
@@ -22,6 +23,7 @@ from agent.streams.position import Identity
 
 _INDEX_ROOM = 2048
 """JSON bytes kept free for everything in an index but its member table."""
+_CHUNK = 1 << 20
 _ENTRY = 24
 """JSON bytes one entry of the member table takes at most, below 10^11 bytes."""
 MAX_MEMBERS = (indexes.MAX_JSON - _INDEX_ROOM - 1600) // _ENTRY
@@ -38,10 +40,13 @@ class Part:
         self.stream_id = stream_id
         self.identity = identity
         self.members: list[Member] = []
+        """The members of this writing; `before` others lie in front of them where the part was open already."""
         self.checks: list[int] = []
         self.size = 0
+        self.before = 0
+        self._begin: int | None = None
+        """Bytes that were there before this writing, None where it made the file."""
         self._ends_record: list[bool] = []
-        self._digest = hashlib.sha256()
 
     @classmethod
     def create(cls, directory: Directory, name: str, stream_id: bytes, identity: Identity) -> Part:
@@ -51,19 +56,26 @@ class Part:
         return cls(directory, name, fd, stream_id, identity)
 
     @classmethod
+    def resume(
+        cls, directory: Directory, name: str, stream_id: bytes, identity: Identity, *, size: int, count: int
+    ) -> Part:
+        """Go on behind the first `count` members, which take `size` bytes; what lies behind them is cut off."""
+        part = cls(directory, name, directory.open_update(name), stream_id, identity)
+        part.before, part._begin, part.size = count, size, size
+        part._cut()
+        return part
+
+    @classmethod
     def reopen(cls, directory: Directory, name: str, found: list[Member]) -> Part:
-        """Go on with a part that a crash left: its sound members, everything behind them cut off."""
-        fd = directory.open_update(name)
-        part = cls(directory, name, fd, found[0].stream_id, found[0].identity)
+        """Take up a part with these members; what lies behind them is cut off."""
+        part = cls(directory, name, directory.open_update(name), found[0].stream_id, found[0].identity)
         for member in found:
-            raw = os.pread(fd, member.size, member.offset)
-            part._digest.update(raw)
+            raw = os.pread(part.fd, member.size, member.offset)
             part.members.append(member)
             part.checks.append(members.crc32(raw))
             part._ends_record.append(members.inflate(raw, member).endswith(b"\n"))
-        part.size = found[-1].offset + found[-1].size
-        disk.truncate(fd, part.size)
-        os.lseek(fd, part.size, os.SEEK_SET)
+        part.size = part._begin = found[-1].offset + found[-1].size
+        part._cut()
         return part
 
     @property
@@ -89,7 +101,7 @@ class Part:
 
     def full(self) -> bool:
         """True when its index could not name another member."""
-        return len(self.members) >= MAX_MEMBERS
+        return self.before + len(self.members) >= MAX_MEMBERS
 
     def append(
         self, data: memoryview, *, position: int, physical: int, seen: float, compress: Compressor, records: int
@@ -106,12 +118,17 @@ class Part:
             compress=compress,
             offset=self.size,
         )
-        raw = b"".join((header, body, trailer))
+        self._add(member, b"".join((header, body, trailer)), ends_record=data[-1] == 10)
+
+    def take(self, member: Member, raw: bytes) -> None:
+        """Write a member of another part as it is."""
+        self._add(replace(member, offset=self.size), raw, ends_record=members.inflate(raw, member).endswith(b"\n"))
+
+    def _add(self, member: Member, raw: bytes, *, ends_record: bool) -> None:
         self.size += disk.write_all(self.fd, raw)
-        self._digest.update(raw)
         self.members.append(member)
         self.checks.append(members.crc32(raw))
-        self._ends_record.append(data[-1] == 10)
+        self._ends_record.append(ends_record)
         reach("copy.member")
 
     def trim(self, count: int | None = None) -> None:
@@ -127,15 +144,23 @@ class Part:
             return
         self.size = self.members[count].offset
         del self.members[count:], self.checks[count:], self._ends_record[count:]
+        self._cut()
+
+    def _cut(self) -> None:
         disk.truncate(self.fd, self.size)
         os.lseek(self.fd, self.size, os.SEEK_SET)
-        self._digest = hashlib.sha256()
-        for member in self.members:
-            self._digest.update(os.pread(self.fd, member.size, member.offset))
 
     def digest(self) -> str:
         """SHA-256 of the members, in hexadecimal."""
-        return self._digest.hexdigest()
+        digest = hashlib.sha256()
+        at = 0
+        while at < self.size:
+            piece = os.pread(self.fd, min(_CHUNK, self.size - at), at)
+            if not piece:
+                raise CorruptError("the part is shorter than what was written", path=self.name)
+            digest.update(piece)
+            at += len(piece)
+        return digest.hexdigest()
 
     def table(self) -> tuple[tuple[int, int], ...]:
         """The index's member table: uncompressed and compressed offsets."""
@@ -161,9 +186,15 @@ class Part:
         disk.sync_file(self.fd)
 
     def discard(self) -> None:
-        """Remove the file. The live file still has every byte of it."""
-        self.close()
-        self.directory.remove(self.name)
+        """Give up what was written: the live file still has every byte of it. What was there before stays."""
+        try:
+            if self._begin is None:
+                self.directory.remove(self.name)
+            else:
+                self.size = self._begin
+                self._cut()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close the descriptor; a second call does nothing."""
@@ -172,16 +203,21 @@ class Part:
             self.fd = -1
 
 
-def walk(fd: int, size: int) -> Iterator[tuple[Member, bytes]]:
-    """The whole, sound members at the beginning of an open part, with their content; ends at the first bad one."""
+def headers(fd: int, size: int) -> Iterator[Member]:
+    """The members at the beginning of an open part by their headers alone; ends at the first that is not whole."""
     offset = 0
     while offset + members.HEADER_SIZE <= size:
         member = members.decode_header(os.pread(fd, members.HEADER_SIZE, offset), offset)
         if member is None or offset + member.size > size:
             return
+        yield member
+        offset += member.size
+
+
+def walk(fd: int, size: int) -> Iterator[tuple[Member, bytes]]:
+    """The whole, sound members at the beginning of an open part, with their content; ends at the first bad one."""
+    for member in headers(fd, size):
         try:
-            content = members.inflate(os.pread(fd, member.size, offset), member)
+            yield member, members.inflate(os.pread(fd, member.size, member.offset), member)
         except CorruptError:
             return
-        yield member, content
-        offset += member.size

@@ -19,6 +19,10 @@ MARKER_AGE = 30 * 86_400.0
 """Seconds after which the marker of a stream whose live file is gone is forgotten."""
 
 
+WATCHED = 60.0
+"""Seconds for which a stream that is captured is looked at in the rhythm of its captures after it grew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Growth:
     """What is known of a live file when it is asked whether it is due. Times are monotonic unless named wall."""
@@ -62,6 +66,19 @@ def due(growth: Growth, rotation: Rotation, now: float, wall: float) -> Due:
         times.append((now + (rotation.max_size - live) / growth.rate, "size"))
     at, kind = min(times, default=(None, ""))
     return Due(None, at, kind)
+
+
+def capture(rotation: Rotation, now: float, last: float, *, fresh: bool, quiet: float) -> float | None:
+    """When to capture, or to look whether there is something to capture; None where growth has to be noticed first.
+
+    `last` is the time of the last capture, `fresh` says whether the live file changed since, `quiet` is how long it
+    has not grown, in seconds.
+    """
+    if rotation.capture is None:
+        return None
+    if fresh:
+        return max(now, last + rotation.capture)
+    return now + rotation.capture if quiet < WATCHED else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,8 +192,7 @@ def _behind_damage(one: Segment, position: int, start: int, limit: int, longest:
     why = f"damaged: {printable(str(error))}"
     try:
         with SegmentReader(one) as reader:
-            for uncompressed, _ in reader.index.members:
-                at = one.extent.start + uncompressed
+            for at in reader.starts():
                 if at <= start:
                     continue
                 try:
@@ -252,9 +251,12 @@ class Follower:
         return view(self._stream)
 
     def _reload(self) -> None:
-        """Take in segments that were published since."""
+        """Take in what was captured and published since; the part first, as it goes only once its segment is there."""
         stream = self._stream
         archive = stream.place.archive
+        if stream.open_part:
+            stream.segments.pop()
+        part = self._engine.open_part(stream)
         fresh = [
             entry.name
             for entry in archive.entries()
@@ -270,6 +272,9 @@ class Follower:
                 stream.segments.append(one)
         if fresh:
             stream.segments.sort(key=lambda one: (one.extent.start, one.extent.end))
+        if part and (not stream.segments or stream.segments[-1].extent.end <= part.extent.start):
+            stream.segments.append(part)
+        if stream.segments:
             self._catch_up()
 
     def _catch_up(self) -> None:

@@ -1,7 +1,8 @@
 """Finding everything again at a start: lives from the newest segments, parts from what they say about themselves.
 
-Decided by content, never by a name. A part is dropped only when the live file still holds exactly its bytes or a
-segment does; it is published when it may be the only copy; what nothing explains is quarantined, never deleted.
+Decided by content, never by a name. A part is dropped only when a segment holds exactly its bytes, or the live file
+does and S never moved over them; it becomes the stream's open part when it may be the only copy; what nothing explains
+is quarantined, never deleted.
 """
 
 from __future__ import annotations
@@ -12,20 +13,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from agent import __version__
+from agent.kit import disk
 from agent.kit.disk import Directory
 from agent.kit.errors import CorruptError, RefusedError
 from agent.kit.steps import reach
 from agent.streams import index as indexes
 from agent.streams import member as members
-from agent.streams import names, segment
+from agent.streams import names, openpart, segment
 from agent.streams.catalog import Catalog, Leftovers, Place, Stream
 from agent.streams.hints import Hint
 from agent.streams.incarnation import Incarnation
-from agent.streams.index import IncarnationKey, Index
 from agent.streams.live import Live
 from agent.streams.member import Member
-from agent.streams.part import Part, walk
+from agent.streams.part import headers, walk
 from agent.streams.position import Identity
 from agent.streams.segment import Segment
 from agent.streams.tools import Tools
@@ -84,16 +84,20 @@ class Recovery:
         if newest.marker:
             life.guard = b64decode(newest.guard) if newest.guard else b""
         else:
-            life.find_guard = partial(self._guard, stream, newest)
+            life.find_guard = partial(self._guard, stream)
         if hint and same and hint.boot == self.tools.boot != "" and not hint.resetting:
             life.released = min(hint.released, life.sealed)
             life.clean = hint.settled and hint.sealed == life.sealed
         return life
 
-    def _guard(self, stream: Stream, newest: Segment, live: Live) -> bytes:
-        """The bytes of [floor(S), S), which depend on the live file's block size."""
+    def _guard(self, stream: Stream, live: Live) -> bytes:
+        """The bytes of [floor(S), S), which depend on the live file's block size.
+
+        The segments are those of now: an open part may have been published since the start.
+        """
+        *others, newest = stream.segments
         wanted = newest.source.end - live.floor(newest.source.end)
-        before = stream.segments[-2] if len(stream.segments) > 1 else None
+        before = others[-1] if others else None
         try:
             found = segment.tail(newest, wanted)
             if len(found) < wanted and before and _continues(before, newest):
@@ -116,35 +120,87 @@ class Recovery:
     # -- parts
 
     def parts(self, place: Place, left: Leftovers) -> None:
-        """Deal with every part in a place's archive."""
-        for name in left.parts:
+        """Deal with every part in a place's archive; the open parts that streams have already are left alone."""
+        known = {one.name for stream in self.catalog.all() if stream.place is place and (one := stream.open_part)}
+        for name in sorted(set(left.parts) - known, key=_rank):
             fd = place.archive.open_update(name)
             try:
                 found = list(walk(fd, os.fstat(fd).st_size))
                 if found:
-                    self._part(place, name, found)
+                    self._part(place, name, fd, found)
                 else:
                     self._remnant(place, name, os.pread(fd, members.HEADER_SIZE, 0))
             finally:
                 os.close(fd)
 
-    def _part(self, place: Place, name: str, found: list[tuple[Member, bytes]]) -> None:
+    def peek_all(self, place: Place, left: Leftovers) -> None:
+        """Take up open parts as they are, and change nothing: another process may be writing them."""
+        for name in filter(names.is_open, left.parts):
+            part = self.peek(place, name)
+            owner = next((one for one in self.catalog.all() if part and one.id.hex() == part.stream_id), None)
+            if part and owner and not owner.open_part and part.extent.start >= owner.end:
+                owner.segments.append(part)
+
+    def peek(self, place: Place, name: str, stream: Stream | None = None) -> Segment | None:
+        """The open part of that name, as it is now; of that stream, or of the one that its members name."""
+        try:
+            fd = place.archive.open_read(name)
+        except OSError:
+            return None
+        try:
+            found = list(headers(fd, os.fstat(fd).st_size))
+            while found and not _ends_record(fd, found[-1]):
+                found.pop()
+            owner = self._owner(place, name, found[0]) if found else None
+            if owner is None or (stream and owner is not stream):
+                return None
+            return openpart.found(owner, place.archive, name, fd, found)
+        finally:
+            os.close(fd)
+
+    def _part(self, place: Place, name: str, fd: int, found: list[tuple[Member, bytes]]) -> None:
         stream = self._owner(place, name, found[0][0])
         if stream is None:
             self._set_aside(place, name, "no stream has this id")
-        elif self._in_segments(stream, found) or self._still_live(stream, found):
+        elif self._in_segments(stream, found):
+            place.archive.sync()  # the segment's name, before the other copy goes
+            place.archive.remove(name)
+            self._tell(stream.name, name, "part dropped: its bytes are elsewhere")
+        elif not names.is_open(name) and self._still_live(stream, found):
             place.archive.remove(name)
             self._tell(stream.name, name, "part dropped: its bytes are elsewhere")
         elif found[0][0].position < stream.end:
             self._set_aside(place, name, "it overlaps published segments but differs from them")
         else:
-            self._publish(place, name, stream, [member for member, _ in found])
+            self._adopt(place, name, fd, stream, found)
+
+    def _adopt(self, place: Place, name: str, fd: int, stream: Stream, found: list[tuple[Member, bytes]]) -> None:
+        """The part may be the only copy: cut it at its last record end, and make it the stream's open part."""
+        while found and not found[-1][1].endswith(b"\n"):
+            found.pop()
+        if not found:
+            self._set_aside(place, name, "no whole record in it")
+            return
+        whole = [member for member, _ in found]
+        disk.truncate(fd, whole[-1].offset + whole[-1].size)
+        disk.sync_file(fd)
+        target = names.open_name(stream.leaf)
+        if name != target:
+            place.archive.publish(name, target)
+        place.archive.sync()
+        reach("recover.adopted")
+        stream.segments.append(openpart.found(stream, place.archive, target, fd, whole))
+        noticed = max(0.0, self.tools.clock.now() - whole[0].seen)
+        stream.part_since = self.tools.clock.monotonic() - noticed
+        end = whole[-1].position + whole[-1].length
+        self._tell(stream.name, target, "part taken up", positions=[whole[0].position, end])
 
     def _remnant(self, place: Place, name: str, head: bytes) -> None:
         """A part without one whole member: every byte is where it was before. Other programs' files stay."""
         known = [stream.leaf for stream in self.catalog.all() if stream.place is place]
         known += [place_leaf for hint in self.hints.values() if (place_leaf := _leaf(place, hint))]
-        ours = name in map(names.part_name, [*known, *(entry.name for entry in place.home.entries())])
+        leaves = [*known, *(entry.name for entry in place.home.entries())]
+        ours = any(name in names.hidden_names(leaf) for leaf in leaves)
         if members.begins(head) or indexes.begins(head) or (ours and not head.strip(b"\0")):
             place.archive.remove(name)
             self._tell("", name, "empty part removed")
@@ -160,7 +216,7 @@ class Recovery:
             return self.catalog.stream(place, hint.stream.rpartition("/")[2], hint.id)
         for entry in place.home.entries():
             # The state directory is gone and nothing was sealed yet: the part's name still tells the file.
-            if names.part_name(entry.name) == name and entry.is_file(follow_symlinks=False):
+            if name in names.hidden_names(entry.name) and entry.is_file(follow_symlinks=False):
                 return self.catalog.stream(place, entry.name, first.stream_id.hex())
         return None
 
@@ -183,52 +239,6 @@ class Recovery:
         except (OSError, RefusedError):
             return False
 
-    def _publish(self, place: Place, name: str, stream: Stream, found: list[Member]) -> None:
-        """The part may be the only copy: cut it at its last record end, give it an index and a name."""
-        part = Part.reopen(place.archive, name, found)
-        try:
-            part.trim()
-            if not part.members:
-                self._set_aside(place, name, "no whole record in it")
-                return
-            before = stream.segments[-1].extent.end if stream.segments else 0
-            first, last = part.members[0], part.members[-1]
-            index = Index(
-                stream=stream.name,
-                stream_id=stream.id.hex(),
-                incarnation=IncarnationKey(first.identity.inode, first.identity.birth),
-                physical=(first.physical, part.source_end),
-                logical=(part.start, part.end),
-                records=part.records,
-                seen=(first.seen, last.seen),
-                digest=part.digest(),
-                reason="recovered",
-                agent=__version__,
-                gap_before=max(0, part.start - before),
-                sealed_at=max(last.seen, float(stream.last_stamp[0])),
-                boot=self.tools.boot,
-                uptime=round(self.tools.clock.monotonic(), 3),
-                members=part.table(),
-            )
-            part.finish(index)
-            part.sync()
-            final = self._name(place, part, stream)
-            reach("publish.renamed")
-            place.archive.sync()
-            stream.segments.append(segment.describe(place.archive, final, index, os.fstat(part.fd)))
-            self._tell(stream.name, final, "part published", positions=[part.start, part.end])
-        finally:
-            part.close()
-
-    def _name(self, place: Place, part: Part, stream: Stream) -> str:
-        while True:
-            final = names.segment_name(stream.leaf, *stream.next_stamp(self.tools.clock.now())).format()
-            try:
-                place.archive.publish(part.name, final)
-            except FileExistsError:
-                continue
-            return final
-
     def _set_aside(self, place: Place, name: str, why: str) -> None:
         """Move a file into quarantine; where that is another file system, it gets another name where it is."""
         for number in range(1000):
@@ -248,6 +258,18 @@ class Recovery:
 
     def _tell(self, stream: str, name: str, what: str, **details: object) -> None:
         self.tools.audit.write("recover", stream=stream, reason=what, file=name, **details)
+
+
+def _rank(name: str) -> int:
+    """What was captured is dealt with before what was made of it."""
+    return 0 if names.is_open(name) else 1
+
+
+def _ends_record(fd: int, member: Member) -> bool:
+    try:
+        return members.inflate(os.pread(fd, member.size, member.offset), member).endswith(b"\n")
+    except CorruptError:
+        return False
 
 
 def _leaf(place: Place, hint: Hint) -> str:

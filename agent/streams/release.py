@@ -126,6 +126,8 @@ class Releaser:
 
     def _finished(self, stream: Stream, one: Segment) -> None:
         reach("release.done")
+        if one.open:
+            return  # told once, with the segment that it becomes
         self._tools.audit.write(
             "release", stream=stream.name, segment=one.name, physical=[one.source.start, one.source.end]
         )
@@ -173,6 +175,8 @@ class Releaser:
         life, now = stream.incarnation, self._tools.clock.monotonic()
         if life is None or life.sealed == 0 or stream.pending or now < stream.next_reset or stream.departed:
             return False
+        if stream.open_part:
+            return False  # a reset ends the life, and with it the part: not before the next rotation
         if stream.place.filesystem not in linux.LOCAL:
             return False
         stream.next_reset = now + RESET_EVERY

@@ -24,7 +24,7 @@ from agent.kit.errors import printable
 from agent.metrics import Metrics
 from agent.streams import names, plan
 from agent.streams.catalog import Stream
-from agent.streams.engine import Engine
+from agent.streams.engine import Engine, growth
 
 _LONG = 60.0
 """Seconds after which the growth is that since the first look, not the present one."""
@@ -34,7 +34,7 @@ def directory(engine: Engine) -> DirectoryStatus:
     """The watched directory against its limits; counts allocated bytes, each file once."""
     parts = sum(_parts(place.archive) for place in engine.catalog.places.values())
     live = sum(stream.facts.allocated for stream in engine.catalog.streams.values() if stream.facts.there)
-    segments = sum(one.allocated for stream in engine.catalog.all() for one in stream.segments)
+    segments = sum(one.allocated for stream in engine.catalog.all() for one in stream.published)
     quarantine = _files(engine.quarantine)
     state = _files(engine.state)
     total = live + parts + segments + quarantine + state
@@ -75,10 +75,10 @@ def _problems(engine: Engine, total: int, critical: bool) -> list[str]:
 def stream(engine: Engine, one: Stream, now: float, wall: float) -> StreamStatus:
     """One stream's line."""
     life, facts = one.incarnation, one.facts
-    kept = [segment for segment in one.segments if not segment.marker]
+    kept = [segment for segment in one.published if not segment.marker]
     plain = sum(segment.extent.length for segment in kept)
     packed = sum(segment.size for segment in kept)
-    verdict = plan.due(plan.Growth(one.live_bytes, facts.rate, facts.since, facts.scheduled), one.rotation, now, wall)
+    verdict = plan.due(growth(one), one.rotation, now, wall)
     state, why = _state(one)
     return StreamStatus(
         name=printable(one.name),
@@ -98,7 +98,7 @@ def stream(engine: Engine, one: Stream, now: float, wall: float) -> StreamStatus
             at=None if verdict.at is None else wall + max(0.0, verdict.at - now),
         ),
         segments=len(kept),
-        segment_bytes=sum(segment.allocated for segment in one.segments),
+        segment_bytes=sum(segment.allocated for segment in one.published),
         oldest=wall - engine.ages.of(kept)[0] if kept else None,
         ratio=plain / packed if packed else None,
         seals=one.seals,

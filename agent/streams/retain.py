@@ -36,8 +36,9 @@ class Retainer:
             return 0
         self._sync_live(stream, found)
         reach("retain.synced")
-        if item.mark and stream.segments[-1] is found:
-            stream.segments.append(self._mark(stream, found))
+        if item.mark and stream.published[-1] is found:
+            # In front of the open part, which may be the only other witness of the position after a crash.
+            stream.segments.insert(len(stream.published), self._mark(stream, found))
             reach("retain.marked")
         found.directory.remove(found.name)
         reach("retain.removed")

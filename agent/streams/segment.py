@@ -1,17 +1,24 @@
 """A sealed segment as a file: its index, its members, and any range of its bytes.
 
-Segments are immutable, so what is read once stays true. Everything is checked where it is read: a member that
-does not match its header raises CorruptError with path and position, never silence.
+Segments are immutable, so what is read once stays true. The open part of a stream is a segment that still grows and
+has no index: each value of it tells of what was durable at its time, and what it tells stays true as well. Everything
+is checked where it is read: a member that does not match its header raises CorruptError with path and position, never
+silence.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Self
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Self, overload
 
+from agent.kit import linux
 from agent.kit.disk import Directory
 from agent.kit.errors import CorruptError
 from agent.streams import index as indexes
@@ -19,6 +26,37 @@ from agent.streams import member as members
 from agent.streams.index import Index
 from agent.streams.member import Member
 from agent.streams.position import Extent, Identity
+
+
+class Table(Sequence[tuple[int, int]]):
+    """Where the members of an open part begin, uncompressed and in the file: it grows while readers use what they know.
+
+    `file` is the part's own identity: another one may have its name by the time a reader opens it.
+    """
+
+    __slots__ = ("_offsets", "_starts", "file")
+
+    def __init__(self, file: Identity) -> None:
+        self.file = file
+        self._starts = array("Q")
+        self._offsets = array("Q")
+
+    def add(self, start: int, offset: int) -> None:
+        """One more member."""
+        self._offsets.append(offset)
+        self._starts.append(start)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, number: int) -> tuple[int, int]: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[tuple[int, int]]: ...
+    def __getitem__(self, number: int | slice) -> tuple[int, int] | Sequence[tuple[int, int]]:
+        if isinstance(number, slice):
+            return list(zip(self._starts[number], self._offsets[number], strict=True))
+        return self._starts[number], self._offsets[number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +83,13 @@ class Segment:
     boot: str = ""
     uptime: float = 0.0
     """Seconds on the steady clock of that boot when it was sealed."""
+    table: Table | None = field(default=None, compare=False)
+    """Of the open part only: it has no index yet."""
+
+    @property
+    def open(self) -> bool:
+        """True for the open part, which is not published yet."""
+        return self.table is not None
 
     @property
     def path(self) -> str:
@@ -108,13 +153,31 @@ def read_index(fd: int, size: int, path: str) -> tuple[Index, int]:
     return found[0], size - found[1]
 
 
+def file_identity(fd: int) -> Identity:
+    """Which file an open part is."""
+    return Identity(os.fstat(fd).st_ino, linux.birth_time(fd))
+
+
+_START = itemgetter(0)
+
+
 class SegmentReader:
-    """An open segment; bytes by position."""
+    """An open segment; bytes by position. FileNotFoundError when it is not there any more."""
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self._fd = segment.directory.open_read(segment.name)
-        self.index, self.data_end = read_index(self._fd, os.fstat(self._fd).st_size, segment.path)
+        try:
+            if segment.table is None:
+                self.index, self.data_end = read_index(self._fd, os.fstat(self._fd).st_size, segment.path)
+                self._table: Sequence[tuple[int, int]] = self.index.members
+            elif segment.table.file == file_identity(self._fd):
+                self._table, self.data_end = segment.table, segment.size
+            else:
+                raise FileNotFoundError(errno.ENOENT, "the open part was published", segment.path)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the descriptor; a second call does nothing."""
@@ -130,12 +193,21 @@ class SegmentReader:
 
     def members(self, position: int | None = None) -> Iterator[Member]:
         """The members' headers, from the one that holds `position` on."""
-        table = self.index.members
         start = self.segment.extent.start
-        for number, (uncompressed, offset) in enumerate(table):
-            end = table[number + 1][0] if number + 1 < len(table) else self.segment.extent.length
-            if position is None or position < start + end:
-                yield self._header(offset, start + uncompressed)
+        first = 0 if position is None else max(0, bisect_right(self._table, position - start, key=_START) - 1)
+        if position is not None and position >= self.segment.extent.end:
+            return
+        for number in range(first, self._count()):
+            uncompressed, offset = self._table[number]
+            yield self._header(offset, start + uncompressed)
+
+    def starts(self) -> Iterator[int]:
+        """The positions at which members begin, by the table alone: it is read where a member is damaged."""
+        return (self.segment.extent.start + self._table[number][0] for number in range(self._count()))
+
+    def _count(self) -> int:
+        """How many members there are; the table of an open part may have grown since."""
+        return bisect_left(self._table, self.segment.extent.length, key=_START)
 
     def content(self, member: Member) -> bytes:
         """A member's uncompressed bytes."""

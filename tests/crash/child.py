@@ -62,6 +62,8 @@ class Order:
     max_size: int = 200_000
     retire: bool = False
     """Delete segments after 20 of the child's seconds."""
+    capture: bool = False
+    """Capture between rotations."""
     sabotage: str = ""
 
 
@@ -124,7 +126,7 @@ class Child:
         number = steps.STEPS.index(name)
         count = struct.unpack_from("<I", self._counts, 4 * number)[0]
         struct.pack_into("<I", self._counts, 4 * number, count + 1)
-        if name in ("publish.synced", "retain.synced"):
+        if name in ("publish.synced", "merge.named", "retain.synced"):
             self._keep()
         if name == self.order.step:
             self._left -= 1
@@ -161,7 +163,9 @@ def pull(mount: str) -> None:
 def _config(order: Order) -> Config:
     return Config(
         files=Files(directory=order.directory),
-        rotation=Rotation(max_size=Size(order.max_size), max_age=Duration("5s")),
+        rotation=Rotation(
+            max_size=Size(order.max_size), max_age=Duration("5s"), capture=Duration("1s") if order.capture else None
+        ),
         retention=Retention(keep=0, max_age=Duration("20s") if order.retire else None, max_total=None),
         agent=AgentSection(state_directory=".telemetry-agent"),
     )

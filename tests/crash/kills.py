@@ -27,6 +27,11 @@ MANY = frozenset({"copy.member", "verify.member", "release.compared", "release.p
 """Places reached several times in one action: the second time is another moment than the first."""
 
 
+def captures(step: str) -> bool:
+    """True for a place that only an agent reaches which captures."""
+    return step.startswith(("capture.", "merge.", "recover."))
+
+
 class Killing:
     """Writers on a directory, and an agent that is killed again and again."""
 
@@ -54,18 +59,24 @@ class Killing:
 
     def at(self, step: str) -> None:
         """One life that ends at a place. What only an orderly stop reaches is reached by one."""
-        times = self._chance.choice((1, 1, 2, 3)) if not step.startswith("state.") else 1
+        times = self._chance.choice((1, 1, 2, 3)) if not step.startswith(("state.", "recover.")) else 1
         seconds = 0.2 if step.startswith("state.") else 6.0
-        self.book.note(step, self._nursery.live(self._order(step=step, times=times, seconds=seconds)))
+        if step == "recover.adopted":  # there has to be an open part
+            self.book.note(
+                "capture.named", self._nursery.live(self._order(step="capture.named", times=3, capture=True))
+            )
+        order = self._order(step=step, times=times, seconds=seconds, capture=captures(step))
+        self.book.note(step, self._nursery.live(order))
 
     def random(self) -> None:
         """One life that ends at a random moment."""
         after = self._chance.uniform(0.01, 0.4)
-        self.book.note("random moment", self._nursery.live(self._order(), kill_after=after))
+        order = self._order(capture=self._chance.random() < 0.5)
+        self.book.note("random moment", self._nursery.live(order, kill_after=after))
 
     def traced(self, call: str) -> None:
         """One life that ends as it enters a system call."""
-        death = strace(self._order(seconds=2.0), call, self._chance.randint(1, 4))
+        death = strace(self._order(seconds=2.0, capture=self._chance.random() < 0.5), call, self._chance.randint(1, 4))
         self.book.note(f"strace {call.partition(',')[0]}", death)
 
     def end(self) -> list[Verdict]:

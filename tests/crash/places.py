@@ -10,11 +10,6 @@ from agent.kit.steps import STEPS
 ROOT = Path(__file__).resolve().parents[2]
 
 NOT_YET: tuple[str, ...] = (
-    "capture.written",
-    "capture.synced",
-    "merge.written",
-    "merge.synced",
-    "merge.renamed",
     "tomb.drained",
     "ballast.dropped",
     "ballast.made",

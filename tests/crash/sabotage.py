@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from agent.kit import disk
 from agent.kit.disk import Directory
+from agent.streams.candidate import Draft
 from agent.streams.recover import Recovery
-from agent.streams.seal import Draft, Sealer
+from agent.streams.seal import Sealer
 from agent.streams.segment import Segment
 
 
@@ -28,14 +29,14 @@ def _forget() -> None:
 
 def _drop() -> None:
     """Move S over bytes that nobody sealed."""
-    settle = Sealer._settle
+    advance = Sealer._advance
 
-    def too_far(self: Sealer, draft: Draft, published: Segment) -> None:
-        settle(self, draft, published)
-        if draft.stream.incarnation and draft.live.size() > published.source.end + 400:
+    def too_far(self: Sealer, draft: Draft, held: Segment) -> None:
+        advance(self, draft, held)
+        if draft.stream.incarnation and draft.live.size() > held.source.end + 400:
             draft.stream.incarnation.sealed += 400
 
-    Sealer._settle = too_far  # type: ignore[method-assign]  # that is the sabotage
+    Sealer._advance = too_far  # type: ignore[method-assign]  # that is the sabotage
 
 
 def _early() -> None:

@@ -35,12 +35,15 @@ RULES = (
 ROTATIONS = (
     Rotation(max_size=Size("20KB"), max_age=Duration("5m")),
     Rotation(max_size=Size("3KB"), max_age=Duration("5s"), verify="sample"),
+    Rotation(max_size=Size("30KB"), max_age=Duration("20s"), capture=Duration("1s")),
 )
 TICKS = (0.01, 1.0, 12.0, 70.0, 400.0)
 JUMPS = (-3600.0, 3600.0, -1e9, 86_400.0 * 400)
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 AGENT_ACTIONS = ("step", "look", "seal", "release", "reset", "retain", "reload", "close", "open")
 KILLED = ("step", "seal", "release", "reset", "reset", "retain", "open")
+CAPTURES = ("capture", "capture", "seal", "step")
+"""What a `spill` interrupts after a capture: another one, or the publication of what was captured."""
 """What a `kill` interrupts, at one of its first events; `crash` chooses among all actions and later events."""
 Action = tuple[str, int]
 
@@ -114,12 +117,17 @@ class Machine:
 
     def act(self, name: str, number: int) -> None:
         """One action; `number` chooses its details. Whatever makes no sense now does nothing."""
-        if name in AGENT_ACTIONS:
+        if name in AGENT_ACTIONS or name == "capture":
             self.agent(name, number)
         elif name == "crash":
             self.crash(AGENT_ACTIONS[number % len(AGENT_ACTIONS)], number // len(AGENT_ACTIONS))
         elif name == "kill":
             self.crash(KILLED[number % len(KILLED)], number // len(KILLED) % 18)
+        elif name == "spill":
+            self.agent("capture", 0)
+            self.writer.write(1 + number % 7)
+            self.agent("look", 0)
+            self.crash(CAPTURES[number % len(CAPTURES)], number // len(CAPTURES) % 24)
         elif name == "fault":
             self.fault(AGENT_ACTIONS[number % (len(AGENT_ACTIONS) - 2)], number // len(AGENT_ACTIONS))
         else:
@@ -223,6 +231,13 @@ class Machine:
         streams = self.keeper.engine.catalog.streams.values()
         self.keeper.engine.seal([Due(one, "request") for one in streams if one.facts.there or one.departed])
 
+    def _agent_capture(self, _: int) -> None:
+        """What a step does for streams that are captured, whatever the rules are."""
+        assert self.keeper
+        streams = self.keeper.engine.catalog.streams.values()
+        due = [one for one in streams if one.facts.there and not one.departed and not one.refused]
+        self.keeper.engine.seal([Due(one, "capture") for one in due])
+
     def _agent_release(self, number: int) -> None:
         assert self.keeper
         self.keeper.engine.release(paced=bool(number % 2))
@@ -239,7 +254,7 @@ class Machine:
 
     def _agent_reload(self, number: int) -> None:
         assert self.keeper
-        self._rules = (number % len(ROTATIONS), number // 2 % len(RULES))
+        self._rules = (2 if number // 12 % 3 == 1 else number % 2, number // 2 % len(RULES))
         self.keeper.engine.configure(self._config())
 
     # -- the writer

@@ -69,4 +69,10 @@ CASES: dict[str, list[Action]] = {
     "a name that was neither durable nor could be taken back was sealed again": [
         ("write", 824231), ("look", 15744), ("crash", 638966), ("write", 671960), ("fault", 749686),
     ],
+    "a refilled file was taken for the captured one, whose guard was looked for in a part that had a name by then": [
+        ("spill", 254745), ("truncate", 531458), ("write", 829653),
+    ],
+    "a part that S had moved over was dropped, and its records were left unsealed": [
+        ("write", 108061), ("look", 609851), ("capture", 102163), ("crash", 574351),
+    ],
 }  # fmt: skip

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.kit import disk
+from agent.streams.copying import Copier
 from agent.streams.recover import Recovery
-from agent.streams.seal import Sealer
 from tests.model.machine import Action
 from tests.model.regressions import CASES
 from tests.model.sequences import MEMORY, Tally, fails, make, shrink
@@ -73,16 +73,16 @@ def _punch_beyond(patch: pytest.MonkeyPatch) -> None:
 
 
 def _skip_a_record(patch: pytest.MonkeyPatch) -> None:
-    real = Sealer._cut
+    real = Copier._cut
 
-    def cut(self: Sealer, count: int, at_end: bool, whole: bool) -> tuple[int, bool]:
+    def cut(self: Copier, count: int, at_end: bool, whole: bool) -> tuple[int, bool]:
         stop, last = real(self, count, at_end, whole)
         self._buffer[: min(stop, 100)] = self._buffer[: min(stop, 100)].swapcase()
         return stop, last
 
-    patch.setattr(Sealer, "_cut", cut)
-    patch.setattr("agent.streams.seal._same", lambda *_, **__: True)
-    patch.setattr("agent.streams.seal._still_there", lambda *_: True)
+    patch.setattr(Copier, "_cut", cut)
+    patch.setattr("agent.streams.compare._same", lambda *_, **__: True)
+    patch.setattr("agent.streams.copying._still_there", lambda *_: True)
 
 
 def _forget_what_is_sealed(patch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from agent.kit import disk
 from agent.kit.errors import CorruptError, RefusedError, StoppingError
+from agent.streams import copying, part
 from agent.streams import index as indexes
-from agent.streams import part, seal
 from agent.streams.engine import Due
 from agent.streams.live import Live
 from tests.support.bench import LEAF, MEMORY, Bench, Writer, at, fail, lines
@@ -126,7 +126,7 @@ def test_a_long_record_is_sealed_once_it_ends(bench: Bench) -> None:
 
 def test_a_segment_ends_at_its_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A larger rest gives several segments, each of whole records; the outcome says that more is left."""
-    monkeypatch.setattr(seal, "SEGMENT_LIMIT", 1000)
+    monkeypatch.setattr(copying, "SEGMENT_LIMIT", 1000)
     bench.writer().write(lines(0, 40))
 
     more = []
@@ -175,7 +175,7 @@ def test_the_largest_index_fits_its_field() -> None:
 
 def test_no_line_end_in_a_whole_segment_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """C9: a file without line ends is no line log; it says so instead of growing silently."""
-    monkeypatch.setattr(seal, "SEGMENT_LIMIT", 10_000)
+    monkeypatch.setattr(copying, "SEGMENT_LIMIT", 10_000)
     bench.writer(leaf="a.log").write(b"x" * 20_000)
 
     outcome = bench.seal("a.log")[0]
@@ -322,7 +322,7 @@ def test_a_run_of_nuls_that_stays_is_a_counted_gap(anywhere: Bench) -> None:
     anywhere.seal()
     writer.put(lines(2, 4), 64 + 5000)
     anywhere.seal()
-    anywhere.clock.advance(seal.NUL_GRACE)
+    anywhere.clock.advance(copying.NUL_GRACE)
     anywhere.seal()
 
     assert lines(0, 1) + lines(2, 4) == anywhere.sealed()
@@ -345,7 +345,7 @@ def test_a_half_record_before_nuls_does_not_block_for_ever(bench: Bench) -> None
     writer.put(lines(5, 7), 1000)
     bench.seal()
     bench.seal()
-    bench.clock.advance(seal.NUL_GRACE)
+    bench.clock.advance(copying.NUL_GRACE)
     bench.seal()
 
     assert lines(0, 2) + lines(5, 7) == bench.sealed()
@@ -360,7 +360,7 @@ def test_a_writer_that_fills_up_after_an_outside_truncation(bench: Bench) -> Non
     os.truncate(writer.path, 0)
     writer.write(lines(100, 103)[-10:] + lines(103, 110))
     bench.seal()
-    bench.clock.advance(seal.NUL_GRACE)
+    bench.clock.advance(copying.NUL_GRACE)
 
     outcome = bench.seal()[0]
 
@@ -419,7 +419,7 @@ def test_length_prefixed_messages_are_refused(bench: Bench, prefix: bytes) -> No
     content = (prefix + b"ab\ncd\nef\ngh" + prefix) * 10
     bench.writer(leaf="proto.json").write(content)
     bench.seal("proto.json")
-    bench.clock.advance(seal.NUL_GRACE)
+    bench.clock.advance(copying.NUL_GRACE)
 
     outcome = bench.seal("proto.json")[0]
 
@@ -432,7 +432,7 @@ def test_many_nul_runs_are_no_log(bench: Bench) -> None:
     """C9: binary data is refused, not cut to pieces."""
     bench.writer(leaf="core.log").write(b"ab\0cd\0ef\0gh\0ij\0kl\0\n" * 100)
     bench.seal("core.log")
-    bench.clock.advance(seal.NUL_GRACE)
+    bench.clock.advance(copying.NUL_GRACE)
 
     outcome = bench.seal("core.log")[0]
 

@@ -1,0 +1,476 @@
+"""Capture: live bytes go into the open part between rotations, and survive a writer that truncates when it restarts."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+
+import pytest
+
+from agent.config import Retention
+from agent.kit import disk
+from agent.kit.units import Duration, Size
+from agent.streams import copying, names, reader
+from agent.streams.engine import Due
+from agent.streams.part import walk
+from agent.streams.reader import Follower
+from tests.support.bench import LEAF, Bench, at, fail, killed, lines
+from tests.unit.streams.conftest import Make
+
+OPEN = names.open_name(LEAF)
+CAPTURED = ("capture.written", "capture.synced", "capture.named")
+MERGED = ("merge.written", "merge.synced", "merge.renamed", "merge.named", "merge.removed")
+SECOND = Duration("1s")
+
+
+def big(first: int, last: int) -> bytes:
+    """Records of 1,000 bytes."""
+    return lines(first, last, 1000)
+
+
+def content(bench: Bench) -> bytes:
+    """What lies in the open part, by the format alone."""
+    path = bench.archive() / OPEN
+    return gzip.decompress(path.read_bytes()) if path.exists() else b""
+
+
+def capturing(make: Make, **settings: object) -> Bench:
+    """A bench that captures each second."""
+    return make(**{"capture": SECOND, "max_age": Duration("1h"), **settings})
+
+
+def tick(bench: Bench, seconds: float = 1.0) -> None:
+    """A keeper's pass, a second later."""
+    bench.clock.advance(seconds)
+    bench.step()
+
+
+def test_live_bytes_are_captured_released_and_published_at_rotation(make: Make) -> None:
+    """Each second's bytes go into the open part and leave the live file; the rotation makes one segment of them."""
+    bench = capturing(make)
+    writer = bench.writer("truncate")
+    for number in range(20):
+        writer.write(big(number * 10, number * 10 + 10))
+        tick(bench)
+
+    assert [] == bench.names()
+    assert big(0, 200) == content(bench)
+    assert bench.allocated() <= 3 * 4096
+    bench.rotate()
+
+    assert [] == bench.names(".*.open") + bench.names(".*.merge")
+    assert 1 == len(bench.segments())
+    assert big(0, 200) == bench.sealed()
+    assert {} == bench.lost()
+
+
+def test_a_restart_with_truncation_loses_only_what_came_after_the_last_capture(make: Make) -> None:
+    """The Collector's default: what it wipes was captured; only the bytes since are lost, counted and shown."""
+    bench = capturing(make)
+    writer = bench.writer("truncate").write(big(0, 50))
+    tick(bench)
+    writer.write(big(50, 53))
+    bench.look()
+    writer.restart().write(big(53, 60))
+    tick(bench)
+    tick(bench)
+    bench.rotate()
+
+    assert {"truncated": 3000} == bench.lost()
+    assert 3000 == bench.stream().lost
+    assert big(0, 50) + big(53, 60) == bench.sealed()
+
+
+def test_a_refill_past_the_old_size_between_two_looks_is_detected(make: Make) -> None:
+    """Truncated and grown beyond what was captured, all between two looks: the guard tells, and nothing is mixed up."""
+    bench = capturing(make)
+    writer = bench.writer("truncate").write(big(0, 50))
+    tick(bench)
+    writer.restart().write(big(50, 200))
+    tick(bench)
+    tick(bench)
+    bench.rotate()
+
+    assert big(0, 200) == bench.sealed()
+    assert {} == bench.lost()
+    assert {one["reason"] for one in bench.events("incarnation")} <= {"guard", "refilled"}
+    assert 1 == len(bench.events("incarnation"))
+
+
+def test_a_new_life_publishes_the_part_of_the_old_one(make: Make) -> None:
+    """A segment holds bytes of one life: the part is published when another one begins, or when the file is deleted."""
+    bench = capturing(make)
+    writer = bench.writer("truncate").write(big(0, 10))
+    tick(bench)
+    writer.restart().write(big(10, 22))
+    tick(bench)
+    tick(bench)
+    assert ["incarnation"] == [one.index["reason"] for one in bench.segments()]
+    writer.close()
+    os.unlink(writer.path)
+    tick(bench)
+    tick(bench)
+
+    assert ["incarnation"] * 2 == [one.index["reason"] for one in bench.segments()]
+    assert big(0, 22) == bench.sealed()
+
+
+def test_half_a_line_waits_for_its_end(make: Make) -> None:
+    """Only whole lines are captured, and the rest as soon as its end was written: no back-off grows meanwhile."""
+    bench = capturing(make)
+    writer = bench.writer().write(big(0, 2) + b'{"n":')
+    for _ in range(30):
+        tick(bench)
+    assert big(0, 2) == content(bench)
+    writer.write(b"1}\n")
+    tick(bench)
+
+    assert big(0, 2) + b'{"n":1}\n' == content(bench)
+
+
+def test_rules_count_what_was_captured(make: Make) -> None:
+    """`max_size` and `max_age` mean live and captured bytes together, and the oldest of them."""
+    bench = capturing(make, max_size=Size(30_000), max_age=Duration("1m"))
+    writer = bench.writer()
+    for number in range(4):
+        writer.write(big(number * 10, number * 10 + 10))
+        tick(bench)
+    assert ["size"] == [one.index["reason"] for one in bench.segments()]
+    writer.write(big(40, 41))
+    for _ in range(62):
+        tick(bench)
+
+    assert ["size", "age"] == [one.index["reason"] for one in bench.segments()]
+
+
+def test_a_part_is_published_before_its_index_is_full(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index names so many members: the part takes no more, and another begins."""
+    bench = capturing(make)
+    monkeypatch.setattr("agent.streams.part.MAX_MEMBERS", 5)
+    monkeypatch.setattr(copying, "MAX_MEMBERS", 5)
+    writer = bench.writer()
+    for number in range(14):
+        writer.write(big(number, number + 1))
+        tick(bench)
+
+    assert big(0, 14) == bench.sealed() + content(bench) + bench.live()
+    assert 2 == len(bench.segments())
+
+
+def test_capture_that_is_switched_off_publishes_what_is_there(make: Make) -> None:
+    """Nothing stays in a hidden file that nobody goes on with."""
+    bench = capturing(make)
+    bench.writer().write(big(0, 10))
+    tick(bench)
+    bench.rotation["capture"] = None
+    bench.engine.configure(bench.config)
+    tick(bench)
+
+    assert big(0, 10) == bench.sealed()
+
+
+def test_small_members_become_large_ones(make: Make) -> None:
+    """300 captures make the segment that one pass over the same bytes makes, within 5 % of its size."""
+    bench = capturing(make)
+    once = make("once")
+    plain = b"".join(
+        b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"%032x","spanId":"%016x","name":"GET /a/%d"}]}]}]}\n'
+        % (number * 2654435761 % 2**128, number * 40503, number % 17)
+        for number in range(24_000)
+    )
+    writer = bench.writer()
+    rows = plain.splitlines(keepends=True)
+    for number in range(300):
+        writer.write(b"".join(rows[number * 80 : number * 80 + 80]))
+        tick(bench)
+    bench.rotate()
+    once.writer().write(plain)
+    once.rotate()
+
+    captured, one_pass = bench.segments()[0], once.segments()[0]
+    assert plain == bench.sealed()
+    assert captured.path.stat().st_size <= 1.05 * one_pass.path.stat().st_size
+    assert len(captured.index["members"]) <= len(one_pass.index["members"]) + 1
+
+
+def test_many_files_are_captured_with_one_sync(make: Make) -> None:
+    """One syncfs and one fsync of the directory, however many files grew."""
+    bench = capturing(make)
+    for number in range(40):
+        bench.writer(leaf=f"{number}.json").write(big(0, 2))
+    calls: list[str] = []
+    real = disk.sync_filesystem, disk.sync_file
+    disk.sync_filesystem = lambda fd: (calls.append("syncfs"), real[0](fd))[1]  # type: ignore[func-returns-value]
+    disk.sync_file = lambda fd: (calls.append("fsync"), real[1](fd))[1]  # type: ignore[func-returns-value]
+    try:
+        tick(bench)
+    finally:
+        disk.sync_filesystem, disk.sync_file = real
+
+    assert ["syncfs"] == calls
+    assert 40 == len(bench.names(".*.open"))
+
+
+@pytest.mark.parametrize("step", CAPTURED)
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_kill_while_capturing_loses_nothing(make: Make, step: str, nth: int) -> None:
+    """Whatever was written of the part, everything is readable once: from it, or from the live file."""
+    bench = capturing(make)
+    writer = bench.writer("truncate").write(big(0, 20))
+
+    def scenario() -> None:
+        tick(bench)
+        writer.write(big(20, 40))
+        tick(bench)
+
+    assert killed(step, scenario, nth=nth)
+    written = 20 if nth == 1 else 40
+    tick(bench)
+    writer.write(big(written, 60))
+    tick(bench)
+    bench.rotate()
+
+    assert big(0, 60) == bench.sealed()
+    assert {} == bench.lost()
+
+
+@pytest.mark.parametrize("step", MERGED)
+def test_a_kill_while_publishing_loses_nothing(make: Make, step: str) -> None:
+    """Released bytes lie in the part alone until the segment's name is durable; nothing is there twice after it."""
+    bench = capturing(make)
+    writer = bench.writer("truncate").write(big(0, 20))
+    tick(bench)
+    writer.write(big(20, 40))
+    tick(bench)
+    bench.stop()
+
+    assert killed(step, lambda: str(bench.rotate()) and None)
+    writer.restart().write(big(40, 50))
+    tick(bench)
+    tick(bench)
+    bench.rotate()
+
+    assert big(0, 50) == bench.sealed()
+    assert [] == bench.names(".*.open") + bench.names(".*.merge")
+    assert [] == list((bench.path / ".telemetry-agent" / "quarantine").iterdir())
+
+
+def test_a_start_goes_on_with_the_open_part(make: Make) -> None:
+    """A stopped agent leaves its part; the next one adds to it, and one segment comes of both."""
+    bench = capturing(make)
+    writer = bench.writer().write(big(0, 20))
+    tick(bench)
+    bench.stop()
+    writer.write(big(20, 40))
+    tick(bench)
+    assert big(0, 40) == content(bench)
+    bench.rotate()
+
+    assert 1 == len(bench.segments())
+    assert big(0, 40) == bench.sealed()
+
+
+def test_a_torn_end_of_the_part_is_cut_off(make: Make) -> None:
+    """What a crash left of the last member goes; the live file still has those bytes."""
+    bench = capturing(make)
+    writer = bench.writer().write(big(0, 20))
+    tick(bench)
+    bench.stop()
+    with (bench.archive() / OPEN).open("ab") as file:
+        file.write((bench.archive() / OPEN).read_bytes()[:60])
+    writer.write(big(20, 30))
+    tick(bench)
+    bench.rotate()
+
+    assert big(0, 30) == bench.sealed()
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("step", ["capture.written", "capture.synced"])
+def test_a_capture_that_fails_keeps_what_was_captured_before(make: Make, step: str, error: int) -> None:
+    """The part is cut back to what was durable; after a failed sync it takes no more and is written anew."""
+    bench = capturing(make)
+    writer = bench.writer().write(big(0, 20))
+    tick(bench)
+    writer.write(big(20, 40))
+    with at(step, fail(OSError(error, os.strerror(error)))), pytest.raises(OSError, match=os.strerror(error)):
+        tick(bench)
+    for _ in range(5):
+        tick(bench, 31)
+    bench.rotate()
+
+    assert big(0, 40) == bench.sealed()
+    assert {} == bench.lost()
+
+
+def test_a_failed_sync_is_never_tried_again_on_the_same_part(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H8: the part is published by writing it anew; what it could not take is captured into another one."""
+    bench = capturing(make)
+    writer = bench.writer().write(big(0, 20))
+    tick(bench)
+    writer.write(big(20, 40))
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "sync_file", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "injected")))
+        tick(bench)
+    tick(bench, 31)
+    tick(bench, 31)
+
+    assert big(0, 20) == bench.sealed()
+    assert big(20, 40) == content(bench)
+
+
+def test_without_room_to_merge_the_part_is_published_as_it_is(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk delays no rotation: the members stay small."""
+    bench = capturing(make)
+    writer = bench.writer()
+    for number in range(5):
+        writer.write(big(number, number + 1))
+        tick(bench)
+    real = bench.engine.sealer.copier.compressor
+    monkeypatch.setattr(bench.engine.sealer.copier, "compressor", lambda level: _full if level else real(level))
+    bench.engine.seal([_due(bench)])
+
+    assert big(0, 5) == bench.sealed()
+    assert 5 == len(bench.segments()[0].index["members"])
+
+
+def _full(_: memoryview) -> bytes:
+    raise OSError(errno.ENOSPC, "injected")
+
+
+def _due(bench: Bench) -> Due:
+    return Due(bench.stream(), "request")
+
+
+def test_readers_read_the_open_part(make: Make) -> None:
+    """By position, across segment, part and live file; also by a reader that does not manage the directory."""
+    bench = capturing(make)
+    writer = bench.writer().write(big(0, 10))
+    bench.rotate()
+    for number in range(1, 4):
+        writer.write(big(number * 10, number * 10 + 10))
+        tick(bench)
+    writer.write(big(40, 43))
+    bench.look()
+    now = reader.view(bench.stream())
+    found, at_position = b"", 0
+    while run := reader.read(now, at_position, lambda: now, 4096):
+        found, at_position = found + run.data, run.end
+    assert big(0, 43) == found
+    other = b"".join(reader.records(bench.config, LEAF, clock=bench.clock))
+    assert big(0, 43) == other
+
+
+def test_a_reader_with_an_old_view_survives_the_publication(make: Make) -> None:
+    """The part goes away under it: it looks again, and reads the segment."""
+    bench = capturing(make)
+    bench.writer().write(big(0, 30))
+    tick(bench)
+    old = reader.view(bench.stream())
+    bench.rotate()
+    run = reader.read(old, 5000, lambda: reader.view(bench.stream()), 1 << 20)
+
+    assert run
+    assert big(5, 30) == run.data
+
+
+def test_another_part_of_the_same_name_is_not_mistaken(make: Make) -> None:
+    """An old view's table says nothing of a part that was begun later."""
+    bench = capturing(make)
+    writer = bench.writer().write(big(0, 30))
+    tick(bench)
+    old = reader.view(bench.stream())
+    bench.rotate()
+    writer.write(big(30, 90))
+    tick(bench)
+    run = reader.read(old, 5000, lambda: reader.view(bench.stream()), 1 << 20)
+
+    assert run
+    assert big(5, 30) == run.data
+
+
+def test_a_follower_sees_captures_and_publication(make: Make) -> None:
+    """`cat --follow` of another process reads on through both."""
+    bench = capturing(make)
+    writer = bench.writer().write(big(0, 10))
+    tick(bench)
+    follower = Follower(bench.config, LEAF, bench.clock)
+    found, position = b"", 0
+    for number in range(1, 8):
+        while run := reader.read(follower.view(), position, follower.view):
+            found, position = found + run.data, run.end
+        writer.write(big(number * 10, number * 10 + 10))
+        tick(bench)
+        if number % 3 == 0:
+            bench.rotate()
+    while run := reader.read(follower.view(), position, follower.view):
+        found, position = found + run.data, run.end
+    follower.close()
+
+    assert big(0, 80) == found
+
+
+def test_a_reset_waits_for_the_rotation(make: Make) -> None:
+    """A file that is closed between its writes is set back to size 0 after a rotation, not at each capture."""
+    bench = capturing(make)
+    for number in range(5):
+        writer = bench.writer().write(big(number, number + 1))
+        writer.close()
+        tick(bench)
+    assert 0 < (bench.path / LEAF).stat().st_size
+    bench.rotate()
+    bench.clock.advance(31)
+    bench.engine.reset()
+
+    assert 0 == (bench.path / LEAF).stat().st_size
+    assert big(0, 5) == bench.sealed()
+    assert 1 == len(bench.segments())
+
+
+def test_retention_leaves_the_open_part_alone(make: Make) -> None:
+    """It is no segment yet, and never counts as one; no marker is needed while it keeps the position."""
+    bench = capturing(make, retention=Retention(keep=1, max_age=None, max_total=None))
+    writer = bench.writer()
+    for number in range(3):
+        writer.write(big(number * 10, number * 10 + 10))
+        tick(bench)
+        bench.rotate()
+    writer.write(big(30, 40))
+    tick(bench)
+    bench.retain()
+
+    assert 1 == len(bench.segments())
+    assert big(30, 40) == content(bench)
+    bench.rotate()
+    assert big(20, 40) == bench.sealed()
+
+
+def test_a_cut_above_the_captured_end_keeps_positions(make: Make) -> None:
+    """The writer cuts off bytes that were seen and not captured: their positions stay used, the part ends there."""
+    bench = capturing(make)
+    writer = bench.writer("append").write(big(0, 10))
+    tick(bench)
+    writer.write(big(10, 12))
+    bench.look()
+    writer.cut(10_000)
+    bench.look()
+    writer.write(big(12, 15))
+    tick(bench)
+    tick(bench)
+    bench.rotate()
+
+    assert big(0, 10) + big(12, 15) == bench.sealed()
+    assert 2000 == sum(bench.lost().values())
+
+
+def test_the_part_is_an_ordinary_gzip_of_sound_members(make: Make) -> None:
+    """It reads with `zcat`, and walks by itself."""
+    bench = capturing(make)
+    bench.writer().write(big(0, 10))
+    tick(bench)
+    fd = os.open(bench.archive() / OPEN, os.O_RDONLY)
+    found = [data for _, data in walk(fd, os.fstat(fd).st_size)]
+    os.close(fd)
+
+    assert big(0, 10) == b"".join(found) == content(bench)
