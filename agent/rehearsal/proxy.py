@@ -53,9 +53,10 @@ class Proxy:
 
     def take_away(self) -> None:
         """Refuse connections from now on, and reset those in use."""
+        if not self._here.is_set():
+            return  # shut down again, the listener would hand on that state to whatever it accepts later
         self._here.clear()
-        with contextlib.suppress(OSError):  # it was away already
-            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.shutdown(socket.SHUT_RDWR)
         with self._lock:
             for one in self._open:
                 with contextlib.suppress(OSError):
