@@ -1,0 +1,40 @@
+"""Niceness of a running agent's threads, as the kernel has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from tests.support.program import AGENT, Program
+
+
+def niceness(pid: int) -> dict[int, int]:
+    """Of each thread, by its id (proc(5), field 19 of stat)."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found[int(task.name)] = int((task / "stat").read_text("utf-8").rsplit(")", 1)[1].split()[16])
+    return found
+
+
+def test_what_works_is_nicer_than_what_answers(tmp_path: Path) -> None:
+    """The thread that seals asks for less of the processor; the main loop and the pages stay as they were started."""
+    directory = tmp_path / "live"
+    directory.mkdir()
+    (directory / "a.json").write_text('{"a":1}\n' * 50_000, "utf-8")
+    wanted = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 9)
+    settings = {"rotation.max_size": "100kB", "agent.nice": str(wanted), "agent.ionice": "idle"}
+
+    with Program(AGENT, directory, settings) as program:
+        program.wait_ready()
+        until = time.monotonic() + 30
+        while not list(directory.glob("*.gz")):
+            assert time.monotonic() < until, program.output()
+            time.sleep(0.05)
+        found = niceness(program.pid)
+        own = json.loads(program.get("/health")[1])["own"]
+
+    assert wanted in found.values()
+    assert found[program.pid] < wanted
+    assert (wanted, "idle", "") == (own["nice"], own["ionice"], own["priority_problem"])
