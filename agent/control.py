@@ -387,7 +387,7 @@ class AlertsStatus(msgspec.Struct, frozen=True, kw_only=True):
     notifiers: list[NotifierStatus] = []
 
 
-class Tested(msgspec.Struct, frozen=True, kw_only=True):
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """What a notifier said to a message that was sent to try it."""
 
     notifier: str
@@ -448,7 +448,7 @@ class Alerting(Protocol):
         """Every rule and notifier, as after the newest evaluation."""
         ...
 
-    def test_alert(self, name: str, *, timeout: float = 60.0) -> list[Tested]:
+    def test_alert(self, name: str, *, timeout: float = 60.0) -> list[Trial]:
         """Send a message that says it is a test to everybody whom this alert's rule notifies."""
         ...
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from agent.alerts.message import DeliveryError, Message
 from agent.alerts.outlet import Outlet
 from agent.alerts.rule import Rule
-from agent.control import Tested
+from agent.control import Trial
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError
 from agent.kit.quarantine import Call
@@ -18,7 +18,7 @@ _VALID = 60.0
 
 def trial(
     rule: Rule, outlets: Iterable[Outlet], common: Mapping[str, str], clock: Clock, timeout: float
-) -> list[Tested]:
+) -> list[Trial]:
     """Send it to each outlet at once; what each said within `timeout` seconds. AgentError where there is none."""
     told = [outlet for outlet in outlets if outlet.notifier in rule.alert.notify]
     if not told:
@@ -39,11 +39,11 @@ def _sending(outlet: Outlet, sample: Message) -> Callable[[], None]:
     return lambda: outlet.sender.send([sample])
 
 
-def _judge(outlet: Outlet, call: Call[None], wait: float) -> Tested:
+def _judge(outlet: Outlet, call: Call[None], wait: float) -> Trial:
     answer = call.wait(wait)
     if answer is None:
-        return Tested(notifier=outlet.name, ok=False, message="no answer in time")
+        return Trial(notifier=outlet.name, ok=False, message="no answer in time")
     if answer.error is None:
-        return Tested(notifier=outlet.name, ok=True)
+        return Trial(notifier=outlet.name, ok=True)
     known = isinstance(answer.error, DeliveryError)
-    return Tested(notifier=outlet.name, ok=False, message=str(answer.error) if known else type(answer.error).__name__)
+    return Trial(notifier=outlet.name, ok=False, message=str(answer.error) if known else type(answer.error).__name__)

@@ -9,7 +9,7 @@ import typer
 from agent.cli import FAILED
 from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load_managed
 from agent.cli.output import grid, print_json, screen
-from agent.control import AlertRuleStatus, AlertsStatus, Tested
+from agent.control import AlertRuleStatus, AlertsStatus, Trial
 from agent.kit.errors import printable
 from agent.kit.units import Duration
 from agent.kit.words import duration, moment
@@ -89,7 +89,7 @@ def _try(config: Config, name: str, json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _show_tested(told: list[Tested]) -> None:
+def _show_tested(told: list[Trial]) -> None:
     console = screen()
     table = grid(console, "NOTIFIER", "OUTCOME", "")
     for one in told:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from agent.control import Control, CursorStatus, Delivery, Status, Tested
+from agent.control import Control, CursorStatus, Delivery, Status, Trial
 from agent.kit.clock import SystemClock
 from agent.kit.disk import Directory
 from agent.web.messages import Health
@@ -102,7 +102,7 @@ def alerting(config: Config) -> RemoteControl:
     return present(config, "alerts are what a running agent finds; --test works without one")
 
 
-def test_alert(config: Config, name: str) -> list[Tested]:
+def test_alert(config: Config, name: str) -> list[Trial]:
     """Send a test message: by the running agent, else from here. Raises AgentError, ConfigError."""
     agent = RemoteControl(config.state_path)
     if agent.listens():

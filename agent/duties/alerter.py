@@ -23,7 +23,7 @@ from agent.alerts.vector import NAME, Vector
 from agent.components import Components
 from agent.config import Config
 from agent.config.alerts import Alerts
-from agent.control import AlertsStatus, Tested
+from agent.control import AlertsStatus, Trial
 from agent.duties.alertviews import view
 from agent.duties.requests import Requests
 from agent.kit import disk, log
@@ -225,7 +225,7 @@ class Alerter:
         """Every rule and notifier."""
         return self._published
 
-    def test_alert(self, name: str, *, timeout: float = 60.0) -> list[Tested]:
+    def test_alert(self, name: str, *, timeout: float = 60.0) -> list[Trial]:
         """Send a message that says it is a test."""
         from agent.alerts.trial import trial
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from agent.control import Alerting
 from agent.web.commands import call, read_body
-from agent.web.messages import Silence, TestAlert
+from agent.web.messages import Silence, TryAlert
 from agent.web.views import to_json
 
 
@@ -21,7 +21,7 @@ class Alerts:
 
     async def test(self, request: Request) -> Response:
         """Send a message that says it is a test."""
-        wanted = await read_body(request, TestAlert)
+        wanted = await read_body(request, TryAlert)
         return to_json(await call(partial(self._alerting.test_alert, wanted.name, timeout=wanted.timeout)))
 
     async def silence(self, request: Request) -> Response:

@@ -79,8 +79,8 @@ class ReplayLetters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     timeout: Timeout = 300.0
 
 
-class TestAlert(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of POST /alerts/test, answered by a list of `control.Tested`."""
+class TryAlert(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /alerts/test, answered by a list of `control.Trial`."""
 
     name: str
     timeout: Timeout = 60.0

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent.control import AlertsStatus, CursorStatus, PlanItem, Reloaded, Replayed, Rotated, Status, Tested
+from agent.control import AlertsStatus, CursorStatus, PlanItem, Reloaded, Replayed, Rotated, Status, Trial
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError, ConfigError
 from agent.web.messages import (
@@ -29,7 +29,7 @@ from agent.web.messages import (
     ResetCursor,
     Rotate,
     Silence,
-    TestAlert,
+    TryAlert,
 )
 
 Answer = TypeVar("Answer")
@@ -102,9 +102,9 @@ class RemoteControl:
         """Every rule and notifier."""
         return self._ask("GET", "/api/v1/alerts", None, AlertsStatus, 10.0)
 
-    def test_alert(self, name: str, *, timeout: float = 60.0) -> list[Tested]:
+    def test_alert(self, name: str, *, timeout: float = 60.0) -> list[Trial]:
         """Send a message that says it is a test."""
-        return self._ask("POST", "/alerts/test", TestAlert(name=name, timeout=timeout), list[Tested], timeout)
+        return self._ask("POST", "/alerts/test", TryAlert(name=name, timeout=timeout), list[Trial], timeout)
 
     def silence(self, name: str, seconds: float, comment: str, *, timeout: float = 10.0) -> AlertsStatus:
         """Begin or end a silence."""
