@@ -14,6 +14,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def draw(axes: Any, panel: dict[str, Any], prometheus: str, agent: str, span: tu
     unit = panel["fieldConfig"]["defaults"]["unit"]
     axes.yaxis.set_major_formatter(ticker.EngFormatter(UNITS.get(unit, "")))
     axes.set_xlim(0, span[1] - span[0])
-    highest = max((value for line in axes.lines for value in line.get_ydata()), default=0)
+    highest = max((value for line in axes.lines for value in line.get_ydata() if isfinite(value)), default=0)
     axes.set_ylim(0, highest * 1.1 or 1)
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda at, _: f"{at / 60:g} min"))
     axes.xaxis.set_major_locator(ticker.MultipleLocator(60))
