@@ -119,8 +119,11 @@ class Redacting:
 
     def value(self, value: Object, *, whole: bool = True) -> Object | None:
         """The value as it may leave; with `whole` None where the action is `drop` and it has a secret."""
-        if len(value) == 1 and (text := value.get("stringValue")) is not None and self.text(text) == text:
-            return value
+        if len(value) == 1:
+            # The usual value: one text or integer, with nothing secret in it.
+            text = value.get("stringValue") or value.get("intValue")
+            if text and self.text(text) == text:
+                return value
         new: Object = {}
         for kind, content in value.items():
             if kind == "stringValue":

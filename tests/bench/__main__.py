@@ -1,4 +1,4 @@
-"""`python -m tests.bench [cost|latency|hot|idle|crowd|restart|loss|delivery|all]`: the bars, as ratios in one run."""
+"""`python -m tests.bench [BENCH ...]`: the bars, as ratios in one run; without a name all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import cost, crowd, delivery, hot, idle, latency, loss
+from tests.bench import cost, crowd, delivery, hot, idle, latency, loss, processing
 from tests.bench.options import Options
 from tests.bench.report import Row, markdown
 
@@ -23,6 +23,7 @@ BENCHES: dict[str, Callable[[Options], list[Row]]] = {
     "restart": crowd.measure_restart,
     "loss": loss.measure,
     "delivery": delivery.measure,
+    "processing": processing.measure,
 }
 
 
