@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,7 +132,7 @@ class Stage:
         text = CONFIG + "".join(FORWARD.format(name=name, url=one.url) for name, one in self.servers.items())
         self.config.write_text(text, "utf-8")
         self.program: Program | None = None
-        self.produced = 0
+        self.produced = self.written = 0
         self.kills = self.scrapes = self.segments = 0
         self.unbalanced: list[str] = []
         self.books: dict[str, dict[str, float]] = {}
@@ -156,11 +157,11 @@ class Stage:
                     self.append(file.write)
                 self.over.wait(0.02)
 
-    def append(self, write: object) -> None:
-        """One more line."""
-        assert callable(write)
+    def append(self, write: Callable[[bytes], object]) -> None:
+        """One more line, or two."""
         number = self.produced
         line = bad(number) if number % 97 == 13 else record(number)
+        self.written += len(line) + (3 if number % 53 == 3 and number % 31 != 7 else 0)
         if number % 31 == 7:
             write(line[:25])
             line = line[25:]
@@ -202,7 +203,8 @@ class Stage:
         if code != 200:
             return False
         status = json.loads(text)
-        return bool(status["ready"]) and all(
+        seen = sum(one["position"] for one in status["streams"])
+        return seen >= self.written and all(
             not one["backlog_bytes"] and not one["unsettled"] for one in status["forwards"]
         )
 

@@ -488,7 +488,7 @@ def test_case_21_a_refusal_neither_fails_over_nor_opens_the_breaker(tmp_path: Pa
 def test_batches_that_wait_for_the_breaker_are_counted(tmp_path: Path, server: Hostile) -> None:
     """With every circuit open nothing is asked but the probe; then everything is delivered."""
     server.will(Say(503), Say(503), Say())
-    with Yard(tmp_path, forward(server, breaker=Breaking(failures=2, recovery=Duration(0.1)))) as yard:
+    with Yard(tmp_path, forward(server, breaker=Breaking(failures=2, recovery=Duration(1)))) as yard:
         yard.write(spans(0, 3))
         yard.run(settled(yard, 3))
         assert (1, 1) == (yard.status().waited_batches, yard.status().trips)
