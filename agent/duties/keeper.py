@@ -166,7 +166,8 @@ class Keeper:
             self._retain(now)
         self._lines.touch(candidates)
         self._lines.touch(outcome.stream for outcome in outcomes)
-        if asked or now >= self._next_snapshot:
+        news = self.ready and not (self._snapshot and self._snapshot.ready)  # who asks once it is ready finds all
+        if asked or news or now >= self._next_snapshot:
             self._publish()
         return self._next(pending)
 
