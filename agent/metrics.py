@@ -21,7 +21,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    GCCollector,
     Histogram,
     Info,
     PlatformCollector,
@@ -111,7 +110,6 @@ class Metrics:
         self._families.append(Family(f"{PREFIX}build_info", "info", tuple(about), text))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
 
     def _define_sizes(self) -> None:
         gauge = self._gauge
@@ -136,8 +134,8 @@ class Metrics:
             "file_size_limit_bytes", "Length that no live file can pass on its file system; 0 where it is not known."
         )
         self.longest_file_bytes = gauge("longest_file_bytes", "Apparent size of the longest live file.")
-        self.file_size_days_left = gauge(
-            "file_size_days_left", "Days until a live file reaches that length at its growth; +Inf where none does."
+        self.file_size_left_seconds = gauge(
+            "file_size_left_seconds", "Time until a live file is as long, at its growth; +Inf where none will be."
         )
         self.pending_release_bytes = gauge(
             "pending_release_bytes", "Sealed bytes whose disk space in live files is not given back yet."

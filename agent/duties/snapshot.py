@@ -110,7 +110,7 @@ class Gauges:
         metrics.file_size_limit_bytes.set(min(limits, default=0))
         metrics.longest_file_bytes.set(max((stream.apparent_size for stream in streams), default=0))
         left = (stream.days_left for stream in streams if stream.days_left is not None)
-        metrics.file_size_days_left.set(min(left, default=float("inf")))
+        metrics.file_size_left_seconds.set(86_400 * min(left, default=float("inf")))
 
     def _count_refused(self) -> None:
         found = {name: stream.refused for name, stream in self._engine.catalog.streams.items() if stream.refused}

@@ -1,6 +1,7 @@
 """Around every request: it is counted and timed, and its answer gets the headers that all answers share.
 
-Invariants: the `handler` label is a known path or `other`, so no client can make series; nothing names the server.
+Invariants: the `handler` label is one of a known few or `other`, so that no client can make series; nothing
+names the server.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ _HEADERS = [
     (b"cache-control", b"no-store"),
 ]
 
+_OWN = ("/", "/metrics", "/livez", "/readyz", "/startupz", "/health")
+
 
 class Observed:
     """An application around `app`. Only HTTP requests reach it: websockets and lifespan are off in the server."""
@@ -27,9 +30,9 @@ class Observed:
         self._app = app
         self._metrics = metrics
         self._clock = clock
-        self._paths = frozenset(paths)
-        for path in paths:
-            metrics.http_requests.labels(path, "200")
+        self._handlers = {path: _handler(path) for path in paths}
+        for handler in self._handlers.values():
+            metrics.http_requests.labels(handler, "200")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -52,7 +55,14 @@ class Observed:
         try:
             await self._app(scope, receive, send_observed)
         finally:
-            handler = scope["path"] if scope["path"] in self._paths else OTHER
+            handler = self._handlers.get(scope["path"], OTHER)
             self._metrics.http_requests_in_flight.dec()
             self._metrics.http_requests.labels(handler, str(code)).inc()
             self._metrics.http_request_duration_seconds.observe(self._clock.monotonic() - started)
+
+
+def _handler(path: str) -> str:
+    """The label for a path: what monitors ask has its own, the pages for programs and the commands have one each."""
+    if path in _OWN:
+        return path
+    return "api" if path.startswith("/api/") or path == "/openapi.json" else "command"
