@@ -109,7 +109,8 @@ class StartTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class GenerateLoads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /telemetry-test/generate-loads, answered by `drills.Drill`."""
 
-    span_count: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    span_count: Annotated[float, msgspec.Meta(ge=1, le=10_000, multiple_of=1)] = 100
+    """A whole number; to JSON, 100.0 is one."""
     delay_ms: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 0.0
     """Time of a request, and from one to the next."""
     include_errors: bool = False

@@ -64,7 +64,7 @@ class Rehearsals:
         """Begin to write some spans."""
         wanted = await _body(request, GenerateLoads)
         act = partial(
-            self._drills.generate, wanted.span_count, wanted.delay_ms / 1000, errors=wanted.include_errors
+            self._drills.generate, int(wanted.span_count), wanted.delay_ms / 1000, errors=wanted.include_errors
         )  # fmt: skip
         return _begun(await call(act))
 

@@ -12,6 +12,7 @@ import pytest
 from agent.components import Components
 from agent.config import Web
 from agent.control import AlertsStatus, CheckStatus, PlanItem, Reloaded, Rotated, Segments, SegmentStatus, Status
+from agent.drills import Drills
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics
@@ -122,7 +123,9 @@ class FakeControl:
 class Site:
     """A server with everything around it; `heartbeat` and `ready` are what the main loop would say."""
 
-    def __init__(self, state: Directory, listen: str = "127.0.0.1:0", web: Web | None = None) -> None:
+    def __init__(
+        self, state: Directory, listen: str = "127.0.0.1:0", web: Web | None = None, drills: Drills | None = None
+    ) -> None:
         self.state = state
         self.clock = Hands()
         self.doors = Doors(web or Web(), self.clock)
@@ -141,7 +144,7 @@ class Site:
             heartbeat=lambda: self.heartbeat, ready=lambda: self.ready, doors=self.doors,
             facts=Facts(
                 checks=lambda: self.checks, segments=self._segments, audit=lambda most: self.entries[:most],
-                history=self.history, alerts=lambda: self.alerts,
+                history=self.history, alerts=lambda: self.alerts, drills=drills,
                 sources=lambda: {"cpu": Source("host", "/proc/stat", "")},
                 config=lambda: [ConfigKey("rotation.max_size", '"10MB"', "default")],
             ),
@@ -181,8 +184,8 @@ def make_site(state: Directory) -> Iterator[Callable[..., Site]]:
     """A maker of running sites; they are stopped in the end."""
     sites: list[Site] = []
 
-    def make(web: Web | None = None) -> Site:
-        site = Site(state, web=web)
+    def make(web: Web | None = None, drills: Drills | None = None) -> Site:
+        site = Site(state, web=web, drills=drills)
         site.start()
         sites.append(site)
         return site
