@@ -1,4 +1,6 @@
-"""The proofs in one table, as markdown: `python -m tests.crash [--long] [--seed N]`.
+"""The proofs in one table, as markdown: `python -m tests.crash [--long] [--seed N] [--readme]`.
+
+With `--readme` the table also goes into the README, between its markers.
 
 `python -m tests.crash power KIND CUTS` is one series of cuts as JSON, in a mount namespace of its own, so that nobody
 else's namespace keeps the dead file system alive.
@@ -14,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,14 @@ from tests.crash.kills import session
 from tests.crash.nursery import Nursery
 from tests.crash.places import NOT_YET, wanted
 from tests.crash.power import places, series
+from tests.crash.proofs import Row, controls, faults, full_speed, hostile
 from tests.model.sequences import MEMORY, Tally, fails, make
 from tests.support.program import ROOT
+from tests.support.readme import README, with_proofs
 from tests.torture.mounts import mounted, why_not
 
 POWERED = ("ext4", "xfs")
 SIZE = 64 << 20
-
-
-@dataclass
-class Row:
-    """One line of the table."""
-
-    what: str
-    count: int
-    seconds: float
-    wrong: list[str] = field(default_factory=list)
 
 
 def power(kind: str, seed: int, cuts: int, sabotage: str = "") -> dict[str, Any]:
@@ -67,6 +60,7 @@ def _power_here(kind: str, seed: int, cuts: int, sabotage: str) -> dict[str, Any
             "counted": run.counted,
             "kills": run.book.kills,
             "durable": len(list(album.glob("*.gz"))),
+            "written": sum(truth.written for truth in run.truths),
             "findings": [*run.judge(), *run.book.faults],
         }
 
@@ -77,7 +71,8 @@ def _model(seed: int, count: int) -> tuple[Row, Tally]:
         for one in range(seed, seed + count):
             found = fails(make(one), Path(place), tally)
             wrong += [f"seed {one}: {found[0]}"] if found else []
-    return Row("action lists of the model test", tally.sequences, time.monotonic() - begun, wrong), tally
+    what = "random lives of writers and agent, against a model"
+    return Row(what, tally.sequences, time.monotonic() - begun, wrong, tally.records, 0 if not wrong else None), tally
 
 
 def _kills(seed: int, rounds: int, moments: int, calls: int) -> tuple[Row, dict[str, int]]:
@@ -86,8 +81,12 @@ def _kills(seed: int, rounds: int, moments: int, calls: int) -> tuple[Row, dict[
         book, verdicts = session(Path(place), nursery, seed, rounds, moments=moments, calls=calls)
     wrong = [f"{one.stream}: lost {one.lost}, twice {one.twice}, torn {one.torn}" for one in verdicts if not one.good]
     wrong += [f"never killed at {step}" for step in wanted() if step not in book.kills]
-    row = Row("kill -9 of a running agent", sum(book.kills.values()), time.monotonic() - begun, wrong + book.faults)
-    return row, book.kills
+    written = sum(one.written for one in verdicts)
+    lost = sum(one.lost + one.twice + one.torn + one.disorder for one in verdicts)
+    seconds = time.monotonic() - begun
+    return Row(
+        "kill -9 of a running agent", sum(book.kills.values()), seconds, wrong + book.faults, written, lost
+    ), book.kills
 
 
 def _power(seed: int, cuts: int) -> tuple[list[Row], Counter[str]]:
@@ -100,7 +99,8 @@ def _power(seed: int, cuts: int) -> tuple[list[Row], Counter[str]]:
         found = power(kind, seed, cuts)
         at.update(found["kills"])
         what = f"power cuts on {kind} that count, of {found['cuts']}"
-        rows.append(Row(what, found["counted"], time.monotonic() - begun, found["findings"]))
+        wrong, lost = found["findings"], None if found["findings"] else 0
+        rows.append(Row(what, found["counted"], time.monotonic() - begun, wrong, found["written"], lost))
     return rows, at
 
 
@@ -111,15 +111,19 @@ def table(seed: int, *, long: bool) -> tuple[str, bool]:
     cuts, cut_at = _power(seed, 200 if long else 16)
     rows = [model, Row("  killed at an event in them", sum(tally.kills.values()), 0.0)]
     rows += [Row("  with failing calls in them", sum(tally.faults.values()), 0.0), killed, *cuts]
-    lines = [f"seed {seed}", "", "| what | count | seconds | wrong |", "|---|---|---|---|"]
-    lines += [f"| {row.what} | {row.count} | {row.seconds:.0f} | {len(row.wrong)} |" for row in rows]
+    rows += [faults(long=long), full_speed(long=long), hostile(long=long), controls()]
+    lines = [
+        "| proof | count | records | of these lost, twice, torn | seconds | wrong |",
+        "|---|---|---|---|---|---|",
+        *(row.cells() for row in rows),
+    ]
     events = Counter[str]()
     for (_, event), count in tally.kills.items():
         events[event] += count
     lines += ["", "| place | in the model | kill -9 | power cut |", "|---|---|---|---|"]
     for name in [*wanted(), *sorted((events.keys() | at.keys() | cut_at.keys()) - set(wanted()))]:
         lines.append(f"| {name} | {events[name]} | {at.get(name, 0)} | {cut_at[name] if name in places() else '-'} |")
-    lines += ["", f"Not reachable yet: {', '.join(NOT_YET)}."]
+    lines += ["", f"Not reachable yet: {', '.join(NOT_YET)}."] if NOT_YET else []
     lines += [f"- {row.what}: {text}" for row in rows for text in row.wrong]
     return "\n".join(lines), not any(row.wrong for row in rows)
 
@@ -129,6 +133,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.crash", description=__doc__)
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--readme", action="store_true")
     parser.add_argument("--sabotage", default="")
     parser.add_argument("command", nargs="*", metavar="power KIND CUTS")
     options = parser.parse_args()
@@ -139,6 +144,8 @@ def main() -> int:
         return 0
     text, good = table(options.seed, long=options.long)
     sys.stdout.write(text + "\n")
+    if options.readme:
+        README.write_text(with_proofs(README.read_text("utf-8"), text, options.seed, long=options.long), "utf-8")
     return 0 if good else 1
 
 

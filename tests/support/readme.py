@@ -66,6 +66,12 @@ def renewed(text: str) -> str:
     return text
 
 
+def with_proofs(text: str, table: str, seed: int, *, long: bool) -> str:
+    """The README with the table of proofs as it was printed."""
+    before, _, after = _cut(text, ("<!-- proofs -->", "<!-- end of proofs -->"))
+    return f"{before}\n`python -m tests.crash{' --long' if long else ''} --seed {seed}` printed:\n\n{table}\n{after}"
+
+
 def command(text: str, name: str) -> str:
     """The line in the block of code below the marker `<!-- NAME command -->`."""
     inside = section(text, (f"<!-- {name} command -->\n```sh\n", "\n```\n"))

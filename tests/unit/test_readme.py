@@ -165,3 +165,11 @@ def test_links_within_the_document_lead_somewhere() -> None:
     headings = {re.sub(r"[^\w -]", "", name).lower().replace(" ", "-") for name in names}
 
     assert set() == set(re.findall(r"\]\(#([\w-]+)\)", TEXT)) - headings
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    """A promise without its test is none."""
+    named = set(re.findall(r"`(tests/[\w/.]+\.py)`", TEXT))
+
+    assert len(named) > 10
+    assert [] == sorted(one for one in named if not (README.parent / one).exists())
