@@ -33,8 +33,8 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     verify: Literal["full", "sample"] = "full"
     """What is read back before anything is released: every byte, or one member in eight and all checksums."""
     capture: Duration | None = None
-    """Also compress live bytes at this interval, between rotations; at least 100ms. It saves what a writer would
-    truncate when it restarts."""
+    """Also compress live bytes at this interval, between rotations, into a hidden file that the rotation publishes;
+    at least 100ms. It saves what a writer would truncate when it restarts."""
     archive_directory: str = ""
     """Where segments go; relative to the watched directory. Empty: beside the live file."""
     mode: str = ""
@@ -49,7 +49,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hook_timeout: Duration = Duration("30s")
     """Time that `pre` and `post` have each, before they are killed."""
     unlink_idle: Duration | None = None
-    """Remove a live file that has been empty and unopened for this long."""
+    """Remove a live file that is empty, to which nothing was written for this long, and which nobody has open."""
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

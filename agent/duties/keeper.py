@@ -164,6 +164,7 @@ class Keeper:
             self._next_retain = min(self._next_retain, max(now, self._retained + RETAIN_SOON))
         if now >= self._next_retain:
             self._retain(now)
+            self._deadlines.update(dict.fromkeys(self.engine.bury(), now))
         self._lines.touch(candidates)
         self._lines.touch(outcome.stream for outcome in outcomes)
         news = self.ready and not (self._snapshot and self._snapshot.ready)  # who asks once it is ready finds all

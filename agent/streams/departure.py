@@ -9,10 +9,12 @@ from __future__ import annotations
 from agent.kit import linux
 from agent.kit.steps import reach
 from agent.streams.catalog import Stream
+from agent.streams.live import Live
 from agent.streams.names import shortened
 from agent.streams.position import Identity
 from agent.streams.recognise import begin, find_inode, open_live, recognise
 from agent.streams.seal import Sealer
+from agent.streams.tombs import Tombs
 from agent.streams.tools import Tools
 
 IDLE = 10.0
@@ -27,9 +29,10 @@ _MARK = ".rotating"
 class Departures:
     """Finishes files that left their path; one thread uses it."""
 
-    def __init__(self, tools: Tools, sealer: Sealer) -> None:
+    def __init__(self, tools: Tools, sealer: Sealer, tombs: Tombs) -> None:
         self._tools = tools
         self._sealer = sealer
+        self._tombs = tombs
         self._quiet: dict[Stream, tuple[int, float]] = {}
         """Size of a departed file, and the monotonic time since when it has it."""
 
@@ -65,11 +68,15 @@ class Departures:
                 idle = self._idle(stream, live.size())
                 local = stream.place.filesystem in linux.LOCAL
                 held = local and linux.take_write_lease(live.fd)
+                if self._tombs.holds(stream):
+                    if not self._drained(stream, live, held=held):
+                        return False
+                    self._follow(stream)
+                    return True
                 ended = live.size() <= life.sealed or live.read(live.size() - 1, 1) == b"\n"
                 if not held and idle < (IDLE if local and ended else LONG_IDLE):
                     return False
-                while live.size() > life.sealed and self._sealer.seal_open(stream, live, "rename", whole=True):
-                    pass
+                self._seal_rest(stream, live)
                 if stream.facts.nul_since is not None:
                     return False  # NULs stand before its last records, which a writer may still fill (attack C9)
                 if stream.departed and stream.departed.endswith(_MARK) and live.size() == life.sealed:
@@ -79,6 +86,21 @@ class Departures:
             pass
         self._follow(stream)
         return True
+
+    def _drained(self, stream: Stream, live: Live, *, held: bool) -> bool:
+        """True when the tomb is empty and gone; else it waits, or the file is back at its path."""
+        life = stream.incarnation
+        if life is None or ((not held or live.size() > life.sealed) and self._tombs.give_back(stream)):
+            return False
+        if not held:
+            return False
+        self._seal_rest(stream, live)
+        return live.size() == life.sealed and self._tombs.remove(stream, live.size())
+
+    def _seal_rest(self, stream: Stream, live: Live) -> None:
+        life = stream.incarnation
+        while life and live.size() > life.sealed and self._sealer.seal_open(stream, live, "rename", whole=True):
+            pass
 
     def _idle(self, stream: Stream, size: int) -> float:
         """Seconds since the departed file grew; the facts are those of the file at the path (attack H6)."""
@@ -90,6 +112,7 @@ class Departures:
     def _follow(self, stream: Stream) -> None:
         """Go on with the file that came next: it stands at the path, or was renamed as well meanwhile."""
         stream.departed = None
+        stream.not_before, stream.fruitless = 0.0, 0
         self._quiet.pop(stream, None)
         while stream.successors:
             identity = stream.successors.pop(0)

@@ -36,6 +36,7 @@ from agent.streams.retain import Retainer
 from agent.streams.seal import Sealed, Sealer
 from agent.streams.segment import Segment
 from agent.streams.survey import Looked, Survey
+from agent.streams.tombs import Tombs
 from agent.streams.tools import Tools
 
 _log = log.get("engine")
@@ -140,7 +141,8 @@ class Engine:
         self.sealer = Sealer(self.tools)
         self.releaser = Releaser(self.tools, self.sealer)
         self.retainer = Retainer(self.tools)
-        self.departures = Departures(self.tools, self.sealer)
+        self.tombs = Tombs(self.tools)
+        self.departures = Departures(self.tools, self.sealer, self.tombs)
         self._recovery = Recovery(self.tools, self.catalog, self.quarantine, known)
         self._load(self._place("", root))
 
@@ -579,6 +581,22 @@ class Engine:
             except (OSError, AgentError) as error:
                 self._failed(stream, error)
         return count
+
+    def bury(self) -> list[Stream]:
+        """Put into tombs what has long been empty and unopened, where that is asked for; the streams of those files."""
+        buried = []
+        for stream in filter(self.tombs.due, list(self.catalog.streams.values())):
+            self._breathe()
+            try:
+                if self.tombs.bury(stream):
+                    buried.append(stream)
+            except (BlockingIOError, FileNotFoundError, FileExistsError):
+                continue
+            except StoppingError:
+                raise
+            except (OSError, AgentError) as error:
+                self._failed(stream, error)
+        return buried
 
     def _failed(self, stream: Stream, error: Exception) -> None:
         """Tell of a failure once, until it is another one; the data stays where it is."""

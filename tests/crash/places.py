@@ -10,17 +10,16 @@ from agent.kit.steps import STEPS
 ROOT = Path(__file__).resolve().parents[2]
 
 NOT_YET: tuple[str, ...] = (
-    "tomb.drained",
     "ballast.dropped",
     "ballast.made",
 )
 """Steps of features that are not built: nothing in agent/ reaches them. The only place where this is said."""
 
 ELSEWHERE: tuple[str, ...] = (
-    *("tomb.renamed", "tomb.removed"),
+    *("tomb.renamed", "tomb.drained", "tomb.removed"),
     *("ship.begun", "ship.sending", "ship.answered", "ship.buried", "ship.settled"),
 )
-"""Reached only by `rotation.method = "rename"` and by delivery, which have tests of their own."""
+"""Reached only by `rotation.method = "rename"`, `rotation.unlink_idle` and delivery, which have tests of their own."""
 
 
 def in_code() -> set[str]:
