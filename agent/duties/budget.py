@@ -53,7 +53,7 @@ class Weight(NamedTuple):
     """Still to come once it is read and checked: the request, encoded and compressed."""
 
 
-WEIGHTS = {"json": Weight(7, 3), "protobuf": Weight(15, 12), "processed": Weight(18, 4)}
+WEIGHTS = {"json": Weight(7, 3), "protobuf": Weight(15, 12), "processed": Weight(12, 5)}
 
 
 class Ask(NamedTuple):
