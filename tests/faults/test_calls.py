@@ -57,9 +57,8 @@ def fail_once(place: Path, number: int, error: int) -> str:
     return failed[0] if failed else ""
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES])
-def test_each_call_of_a_step_fails_once(error: int, place: Path) -> None:
-    """Sealing, releasing, resetting: whichever call fails, every record is there once in the end."""
+def calls_of_a_step(place: Path) -> int:
+    """How many calls of the disk one step makes that seals, releases and resets."""
     home = Machine(Path(tempfile.mkdtemp(dir=place)))
     with gated(home.gate) as gate:
         home.writer.write(60)
@@ -69,6 +68,13 @@ def test_each_call_of_a_step_fails_once(error: int, place: Path) -> None:
         count = gate.count
         home._bury()
     home.writer.close()
+    return count
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_each_call_of_a_step_fails_once(error: int, place: Path) -> None:
+    """Sealing, releasing, resetting: whichever call fails, every record is there once in the end."""
+    count = calls_of_a_step(place)
     for number in range(1, count + 1):
         fail_once(place, number, error)
     assert 20 < count < MOST
