@@ -109,6 +109,8 @@ class Consumer:
         self._ceiling = self._budget.longest(self._weight, sys.maxsize)
         self._source = Source(forward, views, cursors, self._skipped, self._corrupt, self._ceiling, process)
         self._under_way = 0
+        self._outage = Failures()
+        self._refusals = Failures()
         self._prepared: Parcel | None = None
         self.stopping = False
         self._change = anyio.Event()
@@ -163,6 +165,8 @@ class Consumer:
 
     async def _carry(self, parcel: Parcel, places: anyio.Semaphore) -> None:
         """Bring one batch to its end."""
+        if parcel.refused:
+            self._tell_refused(parcel, len(parcel.refused), parcel.refused[0].kind, parcel.refused[0].reason)
         try:
             for part in parcel.parts:
                 await self._offer(part, parcel)
@@ -196,6 +200,9 @@ class Consumer:
                 self.book.took(one, outcome, self._clock.monotonic() - began)
                 parcel.state = outcome.state if outcome.state is not None else parcel.state
                 self._trail.state(True)
+                ended, told = self._outage.succeeded()
+                if told:
+                    _log.info("delivery works again", forward=self.name, failures=ended)
                 if outcome.rejected or outcome.message:
                     _log.warning("partial success", forward=self.name, rejected=outcome.rejected, said=outcome.message)
 
@@ -256,14 +263,24 @@ class Consumer:
         state = self.failover.breakers[lease.index].state
         hint = error.hint or "see whether it runs and can be reached; records wait on disk meanwhile"
         self._trail.state(False, f"{error.what} (circuit {state})", hint)
+        if self._outage.failed(self._clock.monotonic())[1]:
+            _log.warning(
+                "delivery fails, it is tried again", forward=self.name, error_class=error.kind.value, error=error.what,
+                circuit=state, hint=hint,
+            )  # fmt: skip
 
     def _refused(self, part: Part, parcel: Parcel, error: Reject, began: float) -> None:
         self.book.refused(part, error.kind, error.what, self._clock.monotonic() - began)
         parcel.refused += part.refused(error.kind, error.what)
-        _log.error(
-            "records refused for good; they are in the dead letters", forward=self.name, records=len(part.places),
-            stream=parcel.stream, error_class=error.kind.value, error=error,
-        )  # fmt: skip
+        self._tell_refused(parcel, len(part.places), error.kind, str(error))
+
+    def _tell_refused(self, parcel: Parcel, records: int, kind: ErrorClass, why: str) -> None:
+        """One line in some minutes at most: a stream of useless lines must not become a stream of log lines."""
+        if self._refusals.failed(self._clock.monotonic())[1]:
+            _log.error(
+                "records refused for good; they are in the dead letters", forward=self.name, records=records,
+                stream=parcel.stream, error_class=kind.value, error=why,
+            )  # fmt: skip
 
     async def _conclude(self, parcel: Parcel) -> None:
         """Put the refused records away and settle the batch; a disk that takes nothing is waited for."""

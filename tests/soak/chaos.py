@@ -29,7 +29,7 @@ IN_FLIGHT, RECORDS = 3, 20
 BOOKS = ("delivered", "dead_lettered", "filtered", "empty", "unsettled")
 CONFIG = """
 [rotation]
-max_size = "48KiB"
+max_size = "24KiB"
 [retention]
 keep = 2
 """
@@ -153,9 +153,9 @@ class Stage:
         """Append lines in bursts, some of them useless, some in two halves, until the run is over."""
         with (self.watched / LEAF).open("ab", buffering=0) as file:
             while not self.over.is_set():
-                for _ in range(self.chance.randint(1, 30)):
+                for _ in range(self.chance.randint(1, 20)):
                     self.append(file.write)
-                self.over.wait(0.02)
+                self.over.wait(0.05)
 
     def append(self, write: Callable[[bytes], object]) -> None:
         """One more line, or two."""

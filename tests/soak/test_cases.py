@@ -89,6 +89,7 @@ def test_case_18_what_alone_is_too_large_is_found(watched: Path, server: Hostile
         until(program, lambda: forwards(program).get("out", {}).get("dead_lettered") == 1)
         until(program, lambda: not forwards(program)["out"]["unsettled"])
         count = len(server.heard)
+        assert 1 == program.output().count('"error_class":"too_large"')
 
     taken = [body for body in bodies(server) if b'"n5"' not in body]
     assert Counter(number for number in range(8) if number != 5) == numbers(taken)
@@ -116,6 +117,8 @@ def test_case_23_a_dead_destination_costs_the_other_nothing(watched: Path, serve
             until(program, lambda: not any(one["backlog_bytes"] for one in forwards(program).values()))
             until(program, lambda: 499 in numbers(bodies(other)) and not _live(program))
             until(program, lambda: len(list(watched.glob("*.gz"))) <= 2)
+            assert 1 == program.output().count('"error_class":"unavailable"')
+            assert "delivery works again" in program.output()
 
         assert once(0, 500) == numbers(bodies(other))
     taken = [heard.body for heard in server.heard if heard.body]
