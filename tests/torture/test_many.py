@@ -63,14 +63,14 @@ def test_many_files_due_at_the_same_second(tmp_path: Path, count: int) -> None:
             (bench.path / f"{number:05}.json").write_bytes(lines(0, 10, RECORD))
         bench.look()
         before = held()
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         outcomes = bench.engine.seal([Due(stream, "schedule") for stream in bench.engine.catalog.streams.values()])
-        seconds = time.monotonic() - began
+        seconds, worked = time.monotonic() - began, time.process_time() - worked
 
         assert count == sum(outcome.records == 10 for outcome in outcomes)
         assert before == held()
         assert count == len(set(bench.names()))
-        say(f"{count} files due at once: sealed in {seconds:.2f} s")
+        say(f"{count} files due at once: sealed in {seconds:.2f} s, {worked:.2f} s of CPU")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_rotations_under_a_clock_that_jumps(tmp_path: Path, seed: int, rotations
         assert all(now - at < 3700 for at in born.values() if at > 0)
         for earlier, later in pairwise(bench.segments()):
             assert later.start == earlier.end
-        assert before == held()
+        assert all(now <= then for now, then in zip(held(), before, strict=True))
         assert grown < 8 << 20
         say(f"{rotations} rotations under a jumping clock: memory grew by {grown >> 10} KiB after the first fifth")
 

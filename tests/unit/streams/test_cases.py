@@ -33,7 +33,8 @@ of the torture list of log rotation. Kills are real: a process that ends by `_ex
     H2  test_release.test_truncation_in_the_window_is_told
     H3  test_reader.test_a_read_below_a_new_s_is_discarded
     H4  not here: ranges are never collapsed
-    H5  not here: limits of size are a health check
+    H5  test_limits.test_a_file_systems_limit_is_what_it_says_itself
+    H5  test_limits.test_each_threshold_is_told_once
     H6  test_lives.test_a_renamed_file_is_finished_first
     H6  test_lives.test_a_reader_of_the_renamed_file_delays_only_a_while
     H7  test_seal.test_an_archive_on_another_file_system
@@ -47,19 +48,25 @@ of the torture list of log rotation. Kills are real: a process that ends by `_ex
     H12 test_verify.test_live_shorter_than_s_is_no_damage
     M1  test_retain.test_a_clock_that_jumps_deletes_nothing_early
     M1  test_retain.test_a_touched_old_segment_goes_before_a_younger_one
+    M1  test_ages.test_a_clock_set_late_makes_nobody_old_after_a_restart
+    M1  test_ages.test_a_clock_set_late_makes_nobody_old_after_a_reboot
     M2  test_names.test_a_segments_name_round_trips
     M3  test_lives.test_our_own_release_is_no_growth
     M4  test_seal.test_preallocated_space_is_not_data
     M4  test_lives.test_a_terabyte_hole_costs_nothing
     M5  test_lives.test_a_footer_rewriter_is_refused_not_doubled
     M6  test_lives.test_a_swapped_directory_is_never_followed
+    M6  faults.test_hostile_directory.test_a_link_in_the_place_of_our_own_directory_ends_the_start
+    1   torture.test_writers_full_speed.test_nothing_is_lost
     1   test_release.test_a_writer_that_holds_its_file_goes_on_undisturbed
+    2   torture.test_writers_full_speed.test_nothing_is_lost
     2   test_release.test_a_writer_that_holds_its_file_goes_on_undisturbed
     3   test_seal.test_whole_lines_are_sealed_and_the_rest_stays_live
     4   test_seal.test_a_record_longer_than_a_member_stays_one_piece
     5   test_release.test_an_unterminated_line_counts_only_after_a_long_idle_time
     6   test_lives.test_a_renamed_file_whose_writer_was_not_told
     7   test_lives.test_case_7_a_writer_that_recreates_its_path_is_never_overwritten
+    8   crash.test_kills.test_nothing_is_lost_by_kills
     8   test_recover.test_a_kill_at_any_step_of_sealing
     8   test_recover.test_a_kill_at_any_step_of_retention
     9   test_recover.test_a_kill_at_any_step_of_sealing
@@ -69,7 +76,7 @@ of the torture list of log rotation. Kills are real: a process that ends by `_ex
     12  test_recover.test_truncated_archives_are_left_alone
     13  test_recover.test_an_empty_or_torn_part_is_removed
     14  test_recover.test_a_lost_directory_entry_is_made_again
-    14  not here: pulling the plug needs a file system of one's own
+    14  crash.test_power.test_nothing_durable_is_lost_by_power_cuts
     15  test_lives.test_a_restart_that_truncates_is_counted
     16  test_release.test_a_refill_past_the_old_size_is_known_by_its_content
     17  test_lives.test_deleted_and_made_again
@@ -77,18 +84,27 @@ of the torture list of log rotation. Kills are real: a process that ends by `_ex
     19  test_lives.test_what_is_no_regular_file_is_untouched
     20  test_lives.test_a_swapped_directory_is_never_followed
     20  test_lives.test_strange_names_are_sealed_and_found_again
+    20  cli.test_strange_names.test_no_name_is_ever_raw
+    20  faults.test_hostile_directory.test_nothing_outside_is_touched
+    20  faults.test_hostile_directory.test_a_file_swapped_between_look_and_open_is_not_followed
     21  test_seal.test_a_thousand_seals_in_one_second_have_different_names
     21  test_retain.test_a_clock_that_jumps_deletes_nothing_early
+    21  torture.test_many.test_rotations_under_a_clock_that_jumps
     22  test_plan.test_a_total_is_met_oldest_first_over_all_streams
     22  test_retain.test_foreign_files_are_never_touched
     23  duties.test_keeper.test_a_lock_dies_with_its_holder
     24  test_release.test_refused_without_holes
     25  test_release.test_no_write_permission_refuses_the_file
     25  test_release.test_an_opener_waits_and_finds_an_empty_file
-    26  not here: programs that tail the same file are peers, run as such
+    26  torture.test_readers.test_what_a_reader_sees
     27  test_retain.test_five_hundred_rotations_leak_nothing
-    28  not here: the negative controls belong to the harness with writers at full speed
+    27  torture.test_many.test_many_files_due_at_the_same_second
+    27  torture.test_many.test_many_archives
+    27  faults.test_calls.test_a_file_that_is_deleted_while_it_is_sealed
+    27  faults.test_replaced.test_another_directory_at_the_path_is_taken_up_by_itself
+    28  torture.test_writers_full_speed.test_the_harness_fails_a_damaged_run
     29  test_random.test_a_random_life
+    29  model.test_model.test_hundreds_of_action_lists
     30  duties.test_keeper.test_a_stop_ends_a_step_at_its_next_breath
     30  duties.test_keeper.test_a_bad_reload_changes_nothing
 """
@@ -98,6 +114,15 @@ from __future__ import annotations
 import importlib
 
 ROWS = [line.split(maxsplit=1) for line in (__doc__ or "").splitlines() if line.startswith("    ")]
+HOMES = {
+    "duties": "tests.unit.",
+    "cli": "tests.unit.",
+    "torture": "tests.",
+    "crash": "tests.",
+    "faults": "tests.",
+    "model": "tests.",
+}
+"""Where the tests of other rooms are."""
 WANTED = [
     *(f"C{n}" for n in range(1, 13)),
     *(f"H{n}" for n in range(1, 13)),
@@ -118,8 +143,8 @@ def test_every_place_is_there() -> None:
         if place.startswith("not here: "):
             continue
         module, _, name = place.rpartition(".")
-        home = "tests.unit." if module.startswith("duties.") else "tests.unit.streams."
-        if not hasattr(importlib.import_module(home.removesuffix(".") + "." + module), name):
+        home = HOMES.get(module.partition(".")[0], "tests.unit.streams.")
+        if not hasattr(importlib.import_module(home + module), name):
             missing.append((case, place))
 
     assert [] == missing
