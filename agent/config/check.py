@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from agent.config import processing
 from agent.config.alerts import Notification
 from agent.config.checks import Check, Command, Http, Levels, Process, Stream
-from agent.config.forward import NAME, Forward
+from agent.config.forward import NAME, Forward, SignalRule
 from agent.config.rules import Retention, Rotation
 from agent.config.schema import Config, Files, Health
 from agent.kit.schedule import next_run
@@ -155,12 +155,27 @@ def _forward(forward: Forward, section: str) -> Iterator[Problem]:
         _ = forward.retry.spread
     except ValueError as error:
         yield Problem(f"{section}.retry.jitter", str(error), 'or "full"')
+    yield from _grpc(forward, section)
     for problem in processing.problems(section, forward.filter, forward.redact, forward.add):
         yield Problem(*problem)
     if forward.rotation:
         yield from _rotation(forward.rotation, f"{section}.rotation")
     if forward.retention:
         yield from _retention(forward.retention, f"{section}.retention")
+
+
+def _grpc(forward: Forward, section: str) -> Iterator[Problem]:
+    places = [(one, "endpoints") for one in forward.endpoints if forward.encoding == "grpc"]
+    for name in ("traces", "logs", "metrics"):
+        rule: SignalRule = getattr(forward, name)
+        if (rule.encoding or forward.encoding) == "grpc":
+            places.append((rule.endpoint, f"{name}.endpoint"))
+    for endpoint, key in places:
+        if re.match(r"\w+://[^/]*/.", endpoint):
+            yield Problem(f"{section}.{key}", "has a path, gRPC has none", "write a URL such as http://127.0.0.1:4317")
+    if places and not forward.tls.verify:
+        what = "is false, which is not possible with gRPC"
+        yield Problem(f"{section}.tls.verify", what, "name the server's certificate in tls.ca_file")
 
 
 def feedback(config: Config, forward: Forward, section: str) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from agent.kit.units import Duration, Share
 
-Limit_ = Annotated[int, Meta(ge=0, le=2**31 - 1, extra={"off": 0})]
+Bound = Annotated[int, Meta(ge=0, le=2**31 - 1, extra={"off": 0})]
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,13 +88,13 @@ class Redact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bound what spans and log records carry; the first ones stay, and OTLP's dropped counts tell of the rest."""
 
-    attributes: Limit_ = 0
+    attributes: Bound = 0
     """Attributes of a span, event, link or log record. Resources and metrics have no limit, as in the SDKs."""
-    events: Limit_ = 0
+    events: Bound = 0
     """Events of a span."""
-    links: Limit_ = 0
+    links: Bound = 0
     """Links of a span."""
-    value_length: Limit_ = 0
+    value_length: Bound = 0
     """Characters of an attribute's text at any depth, and bytes of its bytes; what is longer is cut."""
 
     @property

@@ -76,6 +76,30 @@ def test_grpc_has_a_default_port_of_its_own(load_text: Load) -> None:
     assert ("https://c:2",) == both.endpoints
 
 
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+@pytest.mark.parametrize(
+    ("form", "value", "key", "expected"),
+    [
+        ("ENDPOINT", "http://x:1/y", "endpoint", "http://x:1/y"),
+        ("HEADERS", "a=b", "headers", {"a": "b"}),
+        ("TIMEOUT", "200", "timeout", 0.2),
+        ("COMPRESSION", "none", "compression", "none"),
+        ("PROTOCOL", "http/protobuf", "encoding", "protobuf"),
+        ("CERTIFICATE", "/c.pem", "ca_file", "/c.pem"),
+    ],
+)
+def test_each_signal_has_its_own_variables(
+    load_text: Load, signal: str, form: str, value: str, key: str, expected: object
+) -> None:
+    """OTEL_EXPORTER_OTLP_{TRACES,LOGS,METRICS}_*: for that signal, and for no other."""
+    variable = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{form}"
+    (one,) = load_text(ONE, environ={variable: value}).config.forward
+    (plain,) = load_text(ONE).config.forward
+
+    assert expected == getattr(getattr(one, signal), key)
+    assert all(getattr(one, other) == getattr(plain, other) for other in {"traces", "logs", "metrics"} - {signal})
+
+
 def test_no_forward_is_made_of_variables_alone(load_text: Load) -> None:
     """They are often set for somebody else in the container; shipping has to be asked for."""
     assert () == load_text("", environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1"}).config.forward
@@ -110,6 +134,9 @@ def test_a_variable_of_no_use_is_an_error_that_names_it(load_text: Load, name: s
         (ONE + '[forward.batch]\nmax_bytes = "0"\n', "forward[0].batch.max_bytes"),
         (ONE + '[forward.rotation]\nmax_size = "0"\n', "forward[0].rotation.max_size"),
         (ONE + "[forward.breaker]\nfailures = 0\n", "forward[0].breaker.failures"),
+        (ONE + 'encoding = "grpc"\nendpoints = ["http://c:1/v1"]\n', "forward[0].endpoints has a path"),
+        (ONE + '[forward.logs]\nencoding = "grpc"\nendpoint = "http://c:1/v1/logs"\n', "logs.endpoint has a path"),
+        (ONE + 'encoding = "grpc"\n[forward.tls]\nverify = false\n', "forward[0].tls.verify is false"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(load_text: Load, text: str, what: str) -> None:
