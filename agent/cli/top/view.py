@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {"healthy": "green", "degraded": "yellow", "unhealthy": "bold red"}
 _ISSUES = 4
-"""Issues that are shown; `telemetry-agent health` has them all."""
+"""Issues that are shown; `telemetry-agent health` has them all, and each in its full length."""
 _STREAMS_AT_LEAST = 3
 _UNBOUNDED = 10_000
 
@@ -107,7 +107,8 @@ def _issues(look: Look) -> Iterator[Text]:
     from rich.text import Text
 
     for issue in look.issues[:_ISSUES]:
-        yield Text(f"! {printable(issue)}", style=_COLOURS.get(look.verdict, ""))
+        # A line each, however narrow: the streams below must stay in sight.
+        yield Text(f"! {printable(issue)}", style=_COLOURS.get(look.verdict, ""), no_wrap=True, overflow="ellipsis")
     if len(look.issues) > _ISSUES:
         yield Text(f"! {len(look.issues) - _ISSUES} more: telemetry-agent health", style="dim")
     yield Text("")
