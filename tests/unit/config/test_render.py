@@ -46,16 +46,18 @@ def test_every_key_of_agent_toml_loads_when_uncommented(home: Path, monkeypatch:
 
     loaded = load(None, environ={})
 
-    (rule,) = loaded.config.stream
+    (rule,), (alert,), (notifier,) = loaded.config.stream, loaded.config.alert, loaded.config.notifier
     given = {key for key, origin in loaded.origins.items() if origin.startswith("file ")}
     checks = loaded.config.health.check
     forward = (Forward(name="collector"),)
-    assert Config(stream=(rule,), health=Health(check=checks), forward=forward) == loaded.config
+    entries = {"stream": (rule,), "alert": (alert,), "notifier": (notifier,), "forward": forward}
+    assert Config(health=Health(check=checks), **entries) == loaded.config
     assert ["clock", *KINDS, "a_plugin"] == [check.kind for check in checks]
     apart = ("health.check", "forward.rotation.", "forward.retention.", "stream.rotation.", "stream.retention.")
-    entries = {key for key in known() if key.startswith(("stream.", "forward.")) and not key.startswith(apart)}
-    plain = {key for key in entries if not any(other.startswith(f"{key}.") for other in known())}
-    expected = {"stream", "forward", *plain, *kinds()}
+    tables = tuple(f"{name}." for name in entries)
+    keys = {key for key in known() if key.startswith(tables) and not key.startswith(apart)}
+    plain = {key for key in keys if not any(other.startswith(f"{key}.") for other in known())}
+    expected = {*entries, *plain, *kinds()}
     assert expected == {unnumbered(key) for key in given if not key.startswith("health.check")}
 
 
