@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -27,9 +28,13 @@ from tests.support.program import AGENT, Program
 HOME = built.ROOT / "container"
 DESTINATIONS = HOME / "compose/destinations"
 STACK = yaml.safe_load((HOME / "compose.yaml").read_text())
+SPAN = (
+    b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":'
+    b'"eee19b7ec3c1b174","name":"%s","kind":1,"startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}\n'
+)
 QUIET = {
-    # Nothing to show where nothing is wrong, or no container.
-    "Lost", "Refused files", "Failing steps", "Throttled",
+    # Nothing to show where nothing is wrong, no container is, or a file may be of any length.
+    "Lost", "Refused files", "Failing steps", "Throttled", "Longest file",
 }  # fmt: skip
 
 
@@ -135,7 +140,7 @@ def test_alertmanager_reads_its_configuration() -> None:
 def small_disk(at: Path) -> Iterator[Path]:
     """A file system of 24 MB."""
     at.mkdir()
-    built.run("mount", "-t", "tmpfs", "-o", "size=24m", "small", at)
+    built.run("mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "small", at)
     try:
         yield at
     finally:
@@ -208,8 +213,20 @@ def test_a_filling_disk_is_told_and_every_panel_has_data(tmp_path: Path) -> None
     built.need("mount")
     settings = {"rotation.max_size": "100KB", "files.critical_total": "3MB",
                 "retention.keep": "0", "retention.max_total": "100MB", "retention.max_age": "1h",
-                "system.interval": "1s"}  # fmt: skip
-    with small_disk(tmp_path / "disk") as disk, Program(AGENT, disk, settings) as program:
+                "system.interval": "1s", "health.interval": "1s", "web.stream_series": "10"}  # fmt: skip
+    port = peers.free_port()
+    # The first endpoint never answers, so that there are tries that failed.
+    endpoints = [f"http://127.0.0.1:{one}" for one in (peers.free_port(), port)]
+    (tmp_path / "agent.toml").write_text(
+        f'[[forward]]\nname = "hole"\nendpoints = {json.dumps(endpoints)}\nretry.initial = "100ms"\n'
+    )
+    hole = [sys.executable, "-m", "tests.bench.blackhole", str(port)]
+    command = (*AGENT, "--config", str(tmp_path / "agent.toml"))
+    with (
+        peers.running(hole, f"http://127.0.0.1:{port}/", tmp_path / "hole.log"),
+        small_disk(tmp_path / "disk") as disk,
+        Program(command, disk, settings) as program,
+    ):
         program.wait_ready()
         monitors = Monitors(tmp_path, program.port)
         with monitors.running():
@@ -217,7 +234,9 @@ def test_a_filling_disk_is_told_and_every_panel_has_data(tmp_path: Path) -> None
             empty = _without_data(monitors)
 
     assert {"DirectoryCritical", "DiskFullSoon"} <= told
-    assert set() == told - {"DirectoryCritical", "DiskFullSoon", "HostCpuBusy", "HostDiskLow"}
+    consequences = {"CheckUnhealthy", "SystemUnhealthy", "BreakerOpen", "DeliveryFailing"}
+    assert set() == told - {"DirectoryCritical", "DiskFullSoon", "HostCpuBusy", "HostDiskLow", *consequences}
+    assert {"CheckUnhealthy", "SystemUnhealthy"} <= told
     assert [] == empty
 
 
@@ -226,7 +245,7 @@ def _fill(disk: Path, monitors: Monitors) -> set[str]:
     told: set[str] = set()
     with (disk / "trace.json").open("ab", buffering=0) as live, (disk / "other.bin").open("ab", buffering=0) as other:
         for _ in range(60):
-            live.write(b'{"resourceSpans": [], "pad": "%s"}\n' % os.urandom(150_000).hex().encode())
+            live.write(SPAN % os.urandom(150_000).hex().encode())
             if shutil.disk_usage(disk).free > 6_000_000:
                 other.write(bytes(300_000))
             time.sleep(0.5)
