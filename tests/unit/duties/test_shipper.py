@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -283,6 +284,30 @@ def test_case_12_without_cursor_files_everything_is_sent_again(tmp_path: Path, s
     ship(tmp_path, server, 10, start="latest")
 
     assert dict.fromkeys(range(10), 2) == numbers(bodies(server))
+
+
+@pytest.mark.parametrize(("start", "again"), [("earliest", 2), ("latest", 1)])
+def test_without_the_state_directory_the_first_run_comes_again(
+    tmp_path: Path, server: Hostile, start: str, again: int
+) -> None:
+    """Its loss costs duplicates with `earliest`, and with `latest` nothing that comes later."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 10))
+        yard.run(settled(yard, 10))
+        yard.seal()
+    shutil.rmtree(tmp_path / ".telemetry-agent")
+    with Yard(tmp_path, forward(server, start=start)) as yard:
+        written: list[int] = []
+
+        def until() -> bool:
+            if not written and yard.forwards.cursors():
+                yard.write(spans(10, 12))
+                written.append(2)
+            return 11 in numbers(bodies(server))
+
+        yard.run(until)
+
+    assert {number: again if number < 10 else 1 for number in range(12)} == numbers(bodies(server))
 
 
 def test_a_first_run_may_begin_at_the_end(tmp_path: Path, server: Hostile) -> None:
