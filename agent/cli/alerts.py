@@ -116,6 +116,10 @@ def _show(answer: AlertsStatus) -> None:
             since = f"{duration(now - alert.since)} ago"
             table.add_row(rule.name, word, rule.severity, since, value, printable(alert.description))
     console.print(table)
+    for rule in answer.rules:
+        if rule.silenced_until:
+            why = f": {printable(rule.silence_comment)}" if rule.silence_comment else ""
+            console.print(f"{rule.name} is silenced until {moment(rule.silenced_until)}{why}")
     if answer.notifiers:
         notifiers = grid(console, "NOTIFIER", "KIND", "SENT", "FAILED", "STATE", right=("SENT", "FAILED"))
         for one in answer.notifiers:

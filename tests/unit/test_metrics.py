@@ -68,6 +68,9 @@ def test_the_reference_is_what_is_exposed() -> None:
     metrics.duty_failures.labels("keeper")
     metrics.duty_step_seconds.labels("keeper")
     metrics.http_requests.labels("/", "200")
+    metrics.alert_evaluation_failures.labels("busy")
+    metrics.notifications.labels("operators")
+    metrics.notification_failures.labels("operators")
 
     exposed = set()
     for family in metrics.registry.collect():
