@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -224,3 +225,14 @@ def test_a_name_that_is_no_visible_file_is_refused(name: str, tmp_path: Path) ->
     """The agent would not watch it, or it would lie elsewhere."""
     with pytest.raises(ValueError, match="visible file's name"):
         ResilientSpanExporter(directory=tmp_path, name=name)
+
+
+def test_the_readmes_lines_are_enough(tmp_path: Path) -> None:
+    """What the README shows is run as it stands, but for the directory."""
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    found = re.search(r"<!-- sdk application -->\n```python\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    code = found[1].replace("/var/lib/telemetry", str(tmp_path))
+    code += 'provider.get_tracer("shop").start_span("checkout").end()\nprovider.shutdown()\n'
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+    assert ["checkout"] == [span["name"] for span in spans_in(tmp_path / "traces.json")]
