@@ -20,6 +20,7 @@ import grpc.aio
 import httpx
 
 from agent.kit.errors import ConfigError, printable
+from agent.kit.priority import WORK
 from agent.otlp import answer as answers
 from agent.otlp.envelope import Signal, join
 from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge
@@ -155,6 +156,7 @@ class GrpcSink:
         return self._channel
 
     def _body(self, batch: Batch) -> bytes:
+        WORK.lower()
         try:
             body = self._encoders[batch.signal](join(batch.records, batch.signal, sys.maxsize))
         except ValueError as error:
