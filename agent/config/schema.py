@@ -76,7 +76,8 @@ class AgentSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Where the agent keeps its audit trail, hints and socket (mode 0700); relative to the watched directory.
     Empty: `.telemetry-agent` in the watched directory."""
     user: str = ""
-    """User to become once the agent has started, `user` or `user:group`; needs to be started as root."""
+    """User to become once the agent has started, `user` or `user:group`; needs to be started as root. Root without
+    this key refuses directories that others may write; `root` trusts everybody who may."""
     service_name: str = "telemetry-agent"
     """Name of this agent in logs, status and what it sends."""
     service_version: str = ""
