@@ -22,11 +22,18 @@ KEYS = (
 """Attributes whose value is secret, whatever it looks like: patterns in lower case."""
 
 _NAMES = (
-    r"(?:pass(?:word|wd|phrase)|pwd|secret|(?:access|auth|api|private|session|refresh|id|client)?[_-]?token"
-    r"|(?:api|access|private|secret|account|shared)[_-]?key|client[_-]?secret|signature|credentials?|x-amz-signature)"
+    r"(?:pass(?:word|wd|phrase)|pwd|secret|token|(?:api|access|private|secret|account|shared)[_-]?key|signature"
+    r"|credentials?|sess(?:ion)?[_-]?id)"
 )
-_NAME_HINTS = ("pass", "pwd", "secret", "token", "key", "signature", "credential")
-_REST = r"""["']?[ \t]{0,8}[:=][ \t]{0,8}(?:"(?P<secret>[^"\r\n]+)|'(?P<secret2>[^'\r\n]+)|(?P<secret3>%s))"""
+_NAME_HINTS = ("pass", "pwd", "secret", "token", "key", "signature", "credential", "sess")
+_REST = (
+    r"""[\\"']{0,4}[ \t]{0,8}(?::=|[:=-]>|[:=>]|%%3[ADad])[ \t\[({]{0,8}\\{0,3}"""
+    r"""(?:"(?P<secret>[^"\r\n]+)|'(?P<secret2>[^'\r\n]+)|(?P<secret3>%s))"""
+)
+"""What follows a name: quotes, an operator, brackets, and the secret; also in JSON, queries and XML within a text."""
+_LOCAL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]*")
+_LONGEST = 64
+"""Characters of the local part of an address (RFC 5321, 4.5.3.1): of a longer one the last are taken."""
 
 
 class Pattern:
@@ -34,15 +41,18 @@ class Pattern:
 
     `hints`: lower-case strings of which a text that has such a secret has at least one; without any, every text is
     searched. `plain`: characters that a text of nothing but letters and digits needs to have such a secret; 0: it has
-    none. `valid` is asked about what was found, where the look alone is not enough.
+    none. `valid` is asked about what was found, where the look alone is not enough. `before`: the secret also has
+    characters of this kind in front, at least one.
     """
 
     def __init__(
-        self, expression: str, *hints: str, plain: int = 0, valid: Callable[[str], bool] = lambda _: True
-    ) -> None:
+        self, expression: str, *hints: str, plain: int = 0, valid: Callable[[str], bool] = lambda _: True,
+        before: re.Pattern[str] | None = None,
+    ) -> None:  # fmt: skip
         self.hints = hints
         self.plain = plain
         self._valid = valid
+        self._before = before
         self._expression = re.compile(expression)
         self._groups = tuple(name for name in self._expression.groupindex if name.startswith("secret"))
 
@@ -50,8 +60,15 @@ class Pattern:
         """Beginning and end of each secret: of the group that is called so, else of the whole match."""
         for found in self._expression.finditer(text):
             group = next((name for name in self._groups if found[name] is not None), 0)
-            if found[group] and self._valid(found[group]):
-                yield found.span(group)
+            start, end = found.span(group)
+            if self._before is not None:
+                # Looked for from here, so that a long text is not begun anew at each of its characters.
+                head = self._before.match(text[max(0, start - _LONGEST) : start][::-1])
+                if head is None or not head.end():
+                    continue
+                start -= head.end()
+            if start < end and self._valid(text[start:end]):
+                yield start, end
 
 
 class Finder:
@@ -101,9 +118,9 @@ def card(text: str) -> bool:
 
 
 PATTERNS = (
-    # A private key in PEM; without its end, all that follows.
+    # A private key in PEM; without its end, what follows.
     Pattern(
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----END))*(?:-----END [A-Z0-9 ]{0,40}-----)?",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----END)){0,20000}(?:-----END [A-Z0-9 ]{0,40}-----)?",
         "private key-----",
     ),
     # Credentials in a URL.
@@ -111,10 +128,12 @@ PATTERNS = (
     # Headers in a text: their value goes to the end of the quotes or of the line.
     Pattern(r"(?i:authorization|cookie)" + _REST % r"""[^\s"'][^"'\r\n]*""", "authorization", "cookie"),
     # What follows the name of an authentication scheme (RFC 9110, 11.1).
-    Pattern(r"\b(?i:bearer)[ \t]{1,8}(?P<secret>[\w.~+/=:-]{4,})", "bearer"),
+    Pattern(r"\b(?i:bearer)[ \t:=]{1,8}(?P<secret>[\w.~+/=:-]{4,})", "bearer"),
     Pattern(r"\b(?i:basic)[ \t]{1,8}(?P<secret>(?=[a-z]*[^a-z\s])[\w+/=-]{6,})", "basic"),
-    # name=value, also in queries, command lines, JSON inside of a text.
-    Pattern(f"(?i:{_NAMES})" + _REST % r"""[^\s"',;&}\])]+""", *_NAME_HINTS),
+    # name=value.
+    Pattern(f"(?i:{_NAMES})" + _REST % r"""[^\s"',;&}\])<]+""", *_NAME_HINTS),
+    # Arguments of commands.
+    Pattern(rf"(?<![\w-])--[\w-]{{0,40}}(?i:{_NAMES})[ \t]{{1,8}}(?P<secret>[^\s\"']+)", "--"),
     # JSON Web Tokens (RFC 7519).
     Pattern(r"(?<![\w-])eyJ[\w-]{6,}\.[\w-]{4,}(?:\.[\w-]*)?", "eyj"),
     # Keys that tell whose they are.
@@ -125,8 +144,8 @@ PATTERNS = (
         r"|ya29\.[\w-]{20,}|SG\.[\w-]{16,}\.[\w-]{16,})",
         "gh", "xox", "k_", "glpat-", "sk-", "npm_", "pypi-", "ya29.", "sg.",
     ),
-    # The local part is at most 64 characters long (RFC 5321, 4.5.3.1): of a longer one the last 64 are taken.
-    Pattern(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}(?:@|%40)(?:[\w-]{1,63}\.){1,8}\w{2,63}", "@", "%40"),
+    # Addresses of e-mail.
+    Pattern(r"(?:@|%40)(?:[\w-]{1,63}\.){1,8}\w{2,63}", "@", "%40", before=_LOCAL),
     # Digits, perhaps in groups, that are no part of a longer number and no fraction.
-    Pattern(r"[2-6](?<!\d[2-6])(?<!\d\.[2-6])(?:[ -]?\d){12,18}(?!\d)", plain=13, valid=card),
+    Pattern(r"[2-6](?<!\d[2-6])(?<!\d\.[2-6])(?:[ \u00a0-]?\d){12,18}(?!\d)", plain=13, valid=card),
 )  # fmt: skip

@@ -163,7 +163,10 @@ def test_hiding_places_of_json_are_closed() -> None:
         "ghp_abcdefghij0123456789abcdefghij012345", "xoxb-1234567890-abc123", "sk_live_abcdefghij123",
         "-----BEGIN RSA PRIVATE KEY-----\nabc123\n-----END RSA PRIVATE KEY-----", "a@b.com", "Jürgen.Öz@exämple.de",
         "x%40example.com", "4111 1111 1111 1111", "card 5500-0000-0000-0004.", "378282246310005", "6011000990139424",
-        "Bearer\tabcdefgh", "refresh_token='abc123 def'",
+        "Bearer\tabcdefgh", "bearer: abcdefgh", "mysql --db-password abc123 x", "<password>abc123</password>",
+        '{"password": ["abc123"]}', '{\\"password\\": \\"abc123\\"}', "token%3Dabc123&", "passphrase => abc123",
+        "sessionId=abc123", "pass=1 x" + "y" * 70 + "@example.com",
+        "4111\u00a01111\u00a01111\u00a01111", "refresh_token='abc123 def'",
     ],
 )  # fmt: skip
 def test_defaults_know_secrets_by_their_look(text: str) -> None:
@@ -179,7 +182,8 @@ def test_defaults_know_secrets_by_their_look(text: str) -> None:
     [
         "GET /api/orders/4111", "0.4111111111111111", "2024-10-22T16:30:00Z", "1581452772000000321", "user@localhost",
         "basic auth failed", "63ca828dd5f4b3b2e4b06ce60741c7a8", "http://host:8080/path", "12345678901234567890",
-        "key press", "4111111111111112", "https://example.com/a:b@c", "token bucket is empty", "",
+        "key press", "4111111111111112", "https://example.com/a:b@c", "token bucket is empty", "-- a comment",
+        "session opened", "monkey: banana", "",
     ],
 )  # fmt: skip
 def test_defaults_leave_ordinary_texts_alone(text: str) -> None:
@@ -256,13 +260,14 @@ def test_the_same_record_gives_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     "text", ["a" * 300_000, "eyJ" * 100_000, "1 " * 150_000, "password " * 30_000, "a@" * 150_000, "://" * 100_000,
              "-----BEGIN PRIVATE KEY-----" * 10_000, "a:" * 150_000, "4-" * 150_000, "bearer " * 40_000,
-             "cookie" * 50_000, "cookie:" * 40_000, "%40a." * 60_000, "sk-" * 100_000]
+             "cookie" * 50_000, "cookie:" * 40_000, "%40a." * 60_000, "sk-" * 100_000,
+             "-" * 300_000, "--a" * 100_000, "password\"\"" * 30_000, "token=[" * 40_000, "--token " * 40_000]
 )  # fmt: skip
 def test_no_text_takes_for_ever(text: str) -> None:
     """A stranger's 300 KB: the time is that of reading it, not its square, which would be minutes."""
     start = time.process_time()
     Redacting(Redact(defaults=True)).text(text)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 3
 
 
 def test_a_value_that_is_nested_too_deeply_raises() -> None:
