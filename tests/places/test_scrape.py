@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as strict
 from prometheus_client.samples import Sample
 
+from agent.config.checks import BUILT_IN
 from tests.support.program import AGENT, Program
 
 KNOWN = {
@@ -52,8 +53,11 @@ def until(found: Callable[[], bool], limit: float = 60) -> None:
 
 
 def has_all(text: str) -> bool:
-    """Machine and checks were read, so that all series are there."""
-    return "system_cpu_usage_percent" in text and 'check_status{check="streams"}' in text
+    """Every part has made a step and every check a run, so that all series are there."""
+    found = {(one.name.removeprefix("telemetry_agent_"), *one.labels.values()) for one in samples(text)}
+    steps = {("duty_steps_total", duty) for duty in ("keeper", "vitals", "health", "alerts")}
+    runs = {("check_last_run_timestamp_seconds", check) for check in BUILT_IN}
+    return found >= steps | runs and "system_cpu_usage_percent" in text
 
 
 @pytest.fixture
