@@ -39,10 +39,17 @@ def measure(options: Options) -> list[Row]:
         live = home / "live"
         live.mkdir()
         source.rename(live / LEAF)
-        rows.append(_row("live file", data, floor, start, *_ship(home, live, url, data.bytes)))
+        runs = []
+        for _ in range(options.runs):
+            runs.append(_ship(home, live, url, data.bytes))
+            _forget(live)
+        # The best of as many runs as the floor had.
+        cpu, peak = min(run[0] for run in runs), max(run[1] for run in runs)
+        rows.append(_row("live file", data, floor, start, cpu, peak))
         backlog = _backlog(live, data, options.backlog)
-        what = f"backlog of {backlog.bytes / 1e9:.0f} GB"
+        what = f"backlog of {backlog.bytes / 1e9:.3g} GB"
         rows.append(_row(what, backlog, floor, start, *_ship(home, live, url, backlog.bytes)))
+        rows.append(_steady(home, url, options.seconds))
     return [*rows, _latency(home, options.seconds)]
 
 
@@ -66,7 +73,7 @@ def _fill(path: Path, size: int) -> Data:
 
 
 def _backlog(directory: Path, data: Data, size: int) -> Data:
-    """Seal what is there, write and seal as much again until it is `size`, and forget what was delivered."""
+    """Seal what is there, write and seal as much again until it is `size`."""
     rounds = max(1, round(size / data.bytes))
     never = [word for key, value in NEVER.items() for word in ("--set", f"{key}={value}")]
     for number in range(rounds):
@@ -74,9 +81,13 @@ def _backlog(directory: Path, data: Data, size: int) -> Data:
             _fill(directory / LEAF, data.bytes)
         command = [*AGENT[:-1], "rotate", "-d", str(directory), *never]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return Data(rounds * data.bytes, rounds * data.records)
+
+
+def _forget(directory: Path) -> None:
+    """Let nothing be delivered yet."""
     for cursor in (directory / ".telemetry-agent").glob("cursor-*"):
         cursor.unlink()
-    return Data(rounds * data.bytes, rounds * data.records)
 
 
 def _row(what: str, data: Data, floor: float, start: float, cpu: float, peak: int) -> Row:
@@ -145,6 +156,41 @@ def _blackhole(home: Path) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
+
+
+def _steady(home: Path, url: str, seconds: float) -> Row:
+    """10,000 spans a second for some time, everything at its default: CPU and memory, and whether all is delivered."""
+    directory = home / "steady"
+    directory.mkdir()
+    lines = [line for line in Corpus().block(_BLOCK).splitlines(keepends=True) if b'"resourceSpans"' in line[:20]]
+    program = Program((*AGENT, "--config", _config(home, url)), directory, {})
+    program.wait_ready()
+    began, before = time.monotonic(), procfs.cpu_seconds(program.pid)
+    spans = written = count = 0
+    with (directory / LEAF).open("ab", buffering=0) as file:
+        while (now := time.monotonic() - began) < seconds:
+            while spans < now * 10_000:
+                line = lines[count % len(lines)]
+                written += file.write(line)
+                spans += line.count(b'"spanId"')
+                count += 1
+            time.sleep(0.02)
+    while _delivered(program) < written:
+        program.check_alive()
+        time.sleep(0.1)
+    share = (procfs.cpu_seconds(program.pid) - before) / (time.monotonic() - began)
+    peak, lost = procfs.memory(program.pid, "VmHWM"), count - _records(program)
+    program.stop()
+    return Row(
+        "delivery: 10,000 spans/s", "< 1 core, RSS < 100 MB, 0 lost",
+        f"{share:.0%} of a core, {peak >> 20} MiB, {lost} lost", "", share < 1 and peak < 100e6 and not lost,
+    )  # fmt: skip
+
+
+def _records(program: Program) -> int:
+    """Records that a destination has."""
+    (one,) = json.loads(program.get("/api/v1/status")[1])["forwards"]
+    return int(one["delivered"])
 
 
 class _Stamped(Hostile):
