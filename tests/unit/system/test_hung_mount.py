@@ -3,6 +3,7 @@
 import ctypes
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from agent.kit.clock import SystemClock
 from agent.system.registry import Registry, Settings, collectors
+from tests.support.program import AGENT, Program
 
 libc = ctypes.CDLL(None, use_errno=True)
 MNT_DETACH = 2
@@ -52,3 +54,17 @@ def test_a_dead_mount_is_quarantined_and_everything_else_is_read(dead: Path) -> 
         assert found.value("system_disk_size_bytes", "/") is not None
         assert found.value("telemetry_agent_collector_success", "filesystem") == 1.0
         assert f"{dead} (fuse): does not answer" in found.sources()["filesystem"]["error"]
+
+
+def test_an_agent_beside_a_dead_mount_serves_and_ends(dead: Path, tmp_path: Path) -> None:
+    """It is ready, tells which mount does not answer, and leaves at SIGTERM with status 0 though a thread hangs."""
+    settings = {"system.interval": "200ms", "system.timeout": "200ms"}
+    with Program(AGENT, tmp_path / "t", settings) as program:
+        program.wait_ready()
+        give_up = time.monotonic() + 30
+        while f'system_disk_unreachable{{mountpoint="{dead}"}} 1.0' not in program.get("/metrics")[1]:
+            assert time.monotonic() < give_up, program.output()
+            time.sleep(0.05)
+
+        assert 200 == program.get("/livez")[0]
+        assert 0 == program.stop(limit=20).status
