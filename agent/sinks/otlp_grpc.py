@@ -113,7 +113,8 @@ class GrpcSink:
         signal = Signal(batch.signal)
         # Joining and encoding megabytes takes milliseconds that the event loop needs for others.
         body = await anyio.to_thread.run_sync(self._body, batch)
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._connected().unary_unary(_METHODS[signal])
+        channel = self._connected()
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHODS[signal])
         try:
             answer = await call(body, timeout=self._options.timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
@@ -121,7 +122,7 @@ class GrpcSink:
                 return Outcome(discarded=True, sent_bytes=len(body))
             refused = self._refused(error)
             if refused.kind in _LOST:
-                await self._forget()
+                await self._forget(channel)
             raise refused from error
         said = answers.parse(answer, "application/x-protobuf")
         if said is None:
@@ -134,15 +135,16 @@ class GrpcSink:
         if channel is not None:
             await channel.close()
 
-    async def _forget(self) -> None:
+    async def _forget(self, channel: grpc.aio.Channel) -> None:
         """Connect anew next time, when the loop says so.
 
         A channel would go on trying by itself, and fail calls by the memory of its last try; and a connection on which
         nobody answers is not seen to be dead for a quarter hour.
         """
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close(grace=self._options.timeout)
+        if self._channel is channel:
+            self._channel = None
+            # The other calls on it have their own deadlines, which come first: closing would cancel them.
+            await channel.close(grace=self._options.timeout + 1.0)
 
     def _connected(self) -> grpc.aio.Channel:
         # A channel belongs to the event loop in which it is made.

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -166,13 +167,36 @@ async def test_a_partial_success_is_told(receiver: Obedient) -> None:
 async def test_a_server_that_says_nothing_is_a_timeout(receiver: Obedient) -> None:
     """And the next try goes over a new connection."""
     receiver.will(Say(stall=True), Say())
-    sink = GrpcSink(OtlpOptions(endpoint=receiver.url, timeout=0.3))
+    sink = GrpcSink(OtlpOptions(endpoint=receiver.url, timeout=1.5))
     with pytest.raises(Retry) as caught:
         await sink.send(batch(span(1)))
     assert ErrorClass.TIMEOUT == caught.value.kind
     await sink.send(batch(span(1)))
     await sink.aclose()
     assert 2 == len({call.peer for call in receiver.heard})
+
+
+async def test_calls_at_once_fail_each_for_itself(receiver: Obedient) -> None:
+    """The first that gives up its connection does not cancel the others on it, nor close the next one."""
+    receiver.will(Say(stall=True), Say(stall=True), Say(stall=True), Say())
+    sink = GrpcSink(OtlpOptions(endpoint=receiver.url, timeout=1.5))
+    failed: list[ErrorClass] = []
+
+    async def one(wait: float) -> None:
+        await anyio.sleep(wait)
+        try:
+            await sink.send(batch(span(1)))
+        except Retry as error:
+            failed.append(error.kind)
+
+    async with anyio.create_task_group() as group:
+        for number in range(3):
+            group.start_soon(one, 0.1 * number)
+    await sink.send(batch(span(1)))
+    await sink.aclose()
+
+    assert [ErrorClass.TIMEOUT] * 3 == failed
+    assert 2 <= len({call.peer for call in receiver.heard})
 
 
 async def test_nobody_there_and_then_somebody() -> None:
