@@ -33,7 +33,8 @@ def lag(view: View, position: int, now: float) -> Lag:
         if one.extent.length
     )
     live = view.end - max(position, view.sealed)
-    oldest = _noticed(view, position) or (behind[0].first_seen if behind else view.since)
+    # Both are too early at most, so the later is nearer: old marks of growth are wide, a segment is not.
+    oldest = max(_noticed(view, position), behind[0].first_seen if behind else view.since)
     seconds = max(0.0, now - oldest) if oldest else 0.0
     return Lag(waiting, round(records + max(0, live) * count / size) if size else None, seconds)
 

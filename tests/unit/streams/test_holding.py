@@ -104,3 +104,20 @@ def test_lag_is_the_age_of_what_waits_not_of_what_is_unsealed(bench: Bench) -> N
     assert 200 <= lag(now, 100 * 64, bench.clock.now()).seconds <= 300
     assert lag(now, 0, bench.clock.now()).seconds >= 300
     assert len(now.growth) <= 66
+
+
+def test_a_segment_says_nearer_when_its_bytes_came(bench: Bench) -> None:
+    """During an outage the age grows with the clock: old marks of growth are wide, but segments are sealed often."""
+    views = Views(bench.clock)
+    writer = bench.writer()
+    for number in range(300):
+        writer.write(lines(number, number + 1))
+        bench.look()
+        if number % 10 == 9:
+            bench.seal()
+        views.publish(bench.stream())
+        bench.clock.sleep(1)
+    (now,) = views.all()
+
+    assert 200 <= lag(now, 100 * 64, bench.clock.now()).seconds <= 211
+    assert 250 <= lag(now, 50 * 64, bench.clock.now()).seconds <= 261
