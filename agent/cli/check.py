@@ -13,7 +13,7 @@ from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, l
 from agent.cli.output import grid, print_json, screen
 
 if TYPE_CHECKING:
-    from agent.config import Config, Retention, Rotation
+    from agent.config import Config, Retention, Rotation, Web
 
 
 def check_config(
@@ -87,7 +87,19 @@ def warnings(config: Config) -> Iterator[str]:
             yield from _rules(f"stream {rule.match}: ", rotation, retention)
     address = config.web.address
     if address and address[0] not in ("localhost", "::1") and not address[0].startswith("127."):
-        yield f"web.listen ({config.web.listen}) is open to the network: anybody who reaches it may read metrics"
+        yield from _open_doors(config.web)
+
+
+def _open_doors(web: Web) -> Iterator[str]:
+    """What others may read or hear where the port is open to the network."""
+    from agent.web.doors import read
+
+    rules = read(web)
+    file = rules.file.tls_server_config
+    if rules.users is None and not (file and file.client_auth_type == "RequireAndVerifyClientCert"):
+        yield f"web.listen ({web.listen}) is open to the network: anybody who reaches it may read metrics"
+    if rules.tls is None and (rules.users or rules.token):
+        yield f"web.listen ({web.listen}) is open to the network without TLS: passwords and the token can be overheard"
 
 
 def _rules(where: str, rotation: Rotation, retention: Retention) -> Iterator[str]:

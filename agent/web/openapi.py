@@ -103,7 +103,10 @@ def description(*, tests: bool = False) -> dict[str, Any]:
     types = [kind for page in pages for kind in (*page.answers.values(), page.body) if kind]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     by_type = dict(zip(map(str, types), schemas, strict=True))
-    about = "Watches, rotates and keeps telemetry files; what it knows may be read here, nothing can be changed."
+    about = (
+        "Watches, rotates and keeps telemetry files; what it knows may be read here. What changes something is not "
+        "described here: it is there for the bearer of the admin token alone, see the README."
+    )
     if tests:
         about = "Watches, rotates and keeps telemetry files; what it knows may be read here, and tests may be begun."
     return {

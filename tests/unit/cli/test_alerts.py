@@ -227,3 +227,20 @@ def test_the_defaults_need_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert not make(Config(), SystemClock()).rules
     read(Config().web)
+
+
+def test_a_port_that_is_open_to_the_network_is_warned_of_until_it_is_guarded(stage: Stage, tmp_path: Path) -> None:
+    """Passwords without TLS are not enough."""
+    token = tmp_path / "token"
+    token.write_text("a-token-of-enough-length")
+    token.chmod(0o600)
+    (tmp_path / "web.yml").write_text(f"basic_auth_users: {{a: {'$2b$04$' + 'x' * 53}}}\n")
+    open_port = ["check-config", "--set", "web.listen=:9464"]
+
+    for given, expected in (
+        ([], ["anybody who reaches it may read"]),
+        (["--set", f"web.config_file={tmp_path}/web.yml"], ["can be overheard"]),
+        (["--set", f"web.admin_token_file={token}"], ["anybody who reaches it may read", "can be overheard"]),
+    ):
+        err = stage.run(*open_port, *given)[2]
+        assert [part for part in ("anybody who reaches it may read", "can be overheard") if part in err] == expected
