@@ -43,8 +43,9 @@ class LineFile:
     """
 
     def __init__(self, directory: str, name: str, *, mode: int = 0o660, sync_every: float = 1.0) -> None:
-        self.path = os.path.join(directory, name)
-        self._directory = disk.Directory.make(directory)
+        self._place = os.path.abspath(directory)  # a process may change its own directory later
+        self.path = os.path.join(self._place, name)
+        self._directory: disk.Directory | None = disk.Directory.make(self._place)
         self._name = name
         self._mode = mode
         self._every = sync_every
@@ -95,9 +96,11 @@ class LineFile:
     def _exclusive(self) -> Iterator[int]:
         """The descriptor of the file that has the name now, locked."""
         for _ in range(_SAME):
-            if self._fd < 0:
-                self._fd = _patiently(lambda: self._directory.open_append(self._name, self._mode))
-            fd = self._fd
+            try:
+                fd = self._fd = self._fd if self._fd >= 0 else self._open()
+            except FileNotFoundError:  # the directory that we had open was deleted
+                self._let_go()
+                continue
             _patiently(partial(fcntl.flock, fd, fcntl.LOCK_EX | fcntl.LOCK_NB))
             try:
                 if self._is_ours(fd):
@@ -105,14 +108,19 @@ class LineFile:
                     return
             finally:
                 fcntl.flock(fd, fcntl.LOCK_UN)
-            # It was rotated by renaming, or deleted: what comes now belongs into the next one.
+            # It, or its directory, was renamed or deleted: what comes now belongs into the next one.
             self._sync_quietly()
             self._let_go()
         raise OSError(errno.ESTALE, "the file is replaced again and again", self.path)
 
+    def _open(self) -> int:
+        if self._directory is None:
+            self._directory = disk.Directory.make(self._place)
+        return _patiently(partial(self._directory.open_append, self._name, self._mode))
+
     def _is_ours(self, fd: int) -> bool:
         try:
-            return os.path.samestat(self._directory.stat(self._name), os.fstat(fd))
+            return os.path.samestat(os.lstat(self.path), os.fstat(fd))
         except FileNotFoundError:
             return False
 
@@ -120,6 +128,9 @@ class LineFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        if self._directory is not None:
+            self._directory.close()
+            self._directory = None
 
     # -- syncing
 

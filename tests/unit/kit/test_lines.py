@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -77,6 +78,43 @@ def test_a_file_that_went_away_is_opened_again(how: str, tmp_path: Path) -> None
     assert b"2\n" == path.read_bytes()
     if how == "renamed":
         assert b"1\n" == (tmp_path / "a.json.1").read_bytes()
+
+
+def test_a_directory_that_went_away_is_made_again(tmp_path: Path) -> None:
+    """Whoever clears the place up costs the lines that were there, not those to come."""
+    place = tmp_path / "telemetry"
+    file = LineFile(str(place), "a.json")
+    place.rmdir()
+    file.append(b"1\n")
+    shutil.rmtree(place)
+    file.append(b"2\n")
+    place.rename(tmp_path / "old")
+    file.append(b"3\n")
+    file.close()
+    assert b"2\n" == (tmp_path / "old/a.json").read_bytes()
+    assert b"3\n" == (place / "a.json").read_bytes()
+
+
+def test_a_process_may_change_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative place is where it was when the file was made."""
+    monkeypatch.chdir(tmp_path)
+    file = LineFile("telemetry", "a.json")
+    monkeypatch.chdir("/")
+    file.append(b"1\n")
+    file.close()
+    assert b"1\n" == (tmp_path / "telemetry/a.json").read_bytes()
+
+
+def test_a_closed_file_holds_nothing_and_opens_again(tmp_path: Path) -> None:
+    """No descriptor is left to keep a file system busy."""
+    before = len(os.listdir("/proc/self/fd"))
+    file = LineFile(str(tmp_path), "a.json")
+    file.append(b"1\n")
+    file.close()
+    assert before == len(os.listdir("/proc/self/fd"))
+    file.append(b"2\n")
+    file.close()
+    assert b"1\n2\n" == (tmp_path / "a.json").read_bytes()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # a fork beside threads is what is tried here
