@@ -26,7 +26,7 @@ STREAM: dict[str, Any] = {
     "name": "a.json", "id": "1f", "state": "ok", "method": "in-place", "why": "", "live_bytes": 5,
     "allocated_bytes": 4096, "apparent_size": 5, "growth_per_minute": 0.0, "position": 5, "sealed": 0, "first": 0,
     "next_rotation": {"reason": "age", "at": 3600.0}, "segments": 0, "segment_bytes": 0, "oldest": None, "ratio": None,
-    "seals": 0, "lost_bytes": 0, "pending_release": 0, "flags": [],
+    "seals": 0, "lost_bytes": 0, "pending_release": 0, "flags": [], "size_limit": None, "days_left": None,
 }  # fmt: skip
 
 STATUS: dict[str, Any] = {
