@@ -23,6 +23,7 @@ from agent.kit.disk import Directory
 Event = Literal[
     "start", "stop", "seal", "release", "reset", "retire", "loss", "gap", "quarantine", "refuse", "accept",
     "reload", "recover", "incarnation", "stream", "error", "recovered", "hook", "command", "tomb", "check", "alert",
+    "ballast",
 ]  # fmt: skip
 
 NAME = "audit.jsonl"

@@ -162,7 +162,8 @@ class Keeper:
         self.engine.reset()
         if any(outcome.segment for outcome in outcomes):
             self._next_retain = min(self._next_retain, max(now, self._retained + RETAIN_SOON))
-        if now >= self._next_retain:
+        if now >= self._next_retain or self.engine.cramped:
+            self.engine.cramped = False
             self._retain(now)
             self._deadlines.update(dict.fromkeys(self.engine.bury(), now))
         self._lines.touch(candidates)
@@ -265,6 +266,7 @@ class Keeper:
         if self.engine.changed:
             self.views.keep({stream.id.hex() for stream in self.engine.catalog.all()})
         self._tell_critical(self._usage)
+        self.engine.keep_room()
 
     def complete_views(self) -> None:
         """Everything was looked at: consumers may read, also what is left of streams whose live file is gone."""

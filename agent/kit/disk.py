@@ -237,6 +237,11 @@ def truncate(fd: int, length: int) -> None:
     os.ftruncate(fd, length)
 
 
+def allocate(fd: int, length: int) -> None:
+    """Reserve real blocks for an open file."""
+    linux.allocate(fd, length)
+
+
 def punch(fd: int, start: int, end: int) -> None:
     """Give the blocks of [start, end) back; the range reads as NUL afterwards."""
     if end > start:

@@ -24,16 +24,19 @@ from agent.kit.units import Share
 from agent.metrics import Metrics
 from agent.streams import hooks, names, plan, rights
 from agent.streams.ages import Ages
+from agent.streams.ballast import Ballast
 from agent.streams.catalog import Catalog, Leftovers, Place, Stream, fill, read_archive
+from agent.streams.copying import SEGMENT_LIMIT
 from agent.streams.departure import Departures
 from agent.streams.hints import Hint, Hints
 from agent.streams.holding import Holding
 from agent.streams.live import refusal
+from agent.streams.member import SMALL_TARGET
 from agent.streams.recognise import accept, open_live, recognise
 from agent.streams.recover import Recovery
 from agent.streams.release import PIECE, Releaser
 from agent.streams.retain import Retainer
-from agent.streams.seal import Sealed, Sealer
+from agent.streams.seal import FULL, Sealed, Sealer
 from agent.streams.segment import Segment
 from agent.streams.survey import Looked, Survey
 from agent.streams.tombs import Tombs
@@ -90,6 +93,9 @@ class Engine:
         """What consumers have not delivered yet, which retention leaves alone."""
         self.changed: Callable[[Stream], None] | None = None
         """Who is told of each stream whose positions moved, and so has live files looked into before they are due."""
+        self.cramped = False
+        """True once something failed for want of room, until somebody who can make some has seen it."""
+        self.ballast: Ballast | None = None
         self.state: Directory | None = None
         self.quarantine: Directory | None = None
 
@@ -144,7 +150,10 @@ class Engine:
         self.tombs = Tombs(self.tools)
         self.departures = Departures(self.tools, self.sealer, self.tombs)
         self._recovery = Recovery(self.tools, self.catalog, self.quarantine, known)
-        self._load(self._place("", root))
+        place = self._place("", root)
+        if self.state and not self.reading:
+            self.ballast = Ballast(self.state, place.archive)
+        self._load(place)
 
     def _tell_changed(self, stream: Stream) -> None:
         if self.changed:
@@ -424,7 +433,7 @@ class Engine:
         for at in range(0, len(due), SEALED_AT_ONCE):
             self._breathe()
             some = due[at : at + SEALED_AT_ONCE]
-            captured = self.sealer.capture([item.stream for item in some if item.reason == "capture"])
+            captured = self._with_room(self.sealer.capture([item.stream for item in some if item.reason == "capture"]))
             for outcome in captured:
                 self._captured(outcome)
             ready = [item for item in some if item.reason != "capture" and self._prepared(item, outcomes)]
@@ -432,13 +441,48 @@ class Engine:
                 one.stream for one in captured if (part := one.stream.open_part) and not one.stream.continues(part)
             ]
             ready += [Due(stream, "incarnation") for stream in ended]
-            batch = self.sealer.seal([(item.stream, item.reason) for item in ready])
+            batch = self._with_room(self.sealer.seal([(item.stream, item.reason) for item in ready]))
             for outcome in batch:
                 self._concluded(outcome)
             for outcome in self.sealer.capture(ended):
                 self._captured(outcome)
             outcomes += captured + batch
         return outcomes
+
+    def _with_room(self, outcomes: list[Sealed]) -> list[Sealed]:
+        """The outcomes, after what failed for want of room was sealed little by little."""
+        if not any(map(_full, outcomes)):
+            return outcomes
+        self.cramped = True
+        if self.ballast and self.ballast.drop():
+            self.audit.write("ballast", reason="the disk is full")
+            _log.warning("the disk is full: sealing goes on in the room that was kept back")
+        return [self._little_by_little(one) if _full(one) else one for one in outcomes]
+
+    def keep_room(self) -> None:
+        """Have the ballast ready for a full disk."""
+        if self.ballast:
+            limits = (self.config.retention.max_total, self.config.files.critical_total)
+            self.ballast.renew(min((one for one in limits if one is not None), default=None))
+
+    def _little_by_little(self, failed: Sealed) -> Sealed:
+        """Capture and release small pieces, each of which frees more than it takes; then what was asked for."""
+        stream, most = failed.stream, SMALL_TARGET
+        while stream.rotation.method in IN_PLACE and most <= SEGMENT_LIMIT:
+            self._breathe()
+            one = self.sealer.capture([stream], most)[0]
+            if one.error is not None:
+                return one if failed.reason == "capture" else Sealed(stream, failed.reason, error=one.error)
+            if one.bytes:
+                failed.bytes += one.bytes
+                self._releasing[stream] = None
+                self.release(paced=False)
+            if most >= stream.live_bytes:
+                break
+            most *= 2
+        if failed.reason == "capture":
+            return Sealed(stream, "capture", bytes=failed.bytes)
+        return self.sealer.seal([(stream, failed.reason)])[0]
 
     def _captured(self, outcome: Sealed) -> None:
         """Nothing whole is no failure: the next look at a changed file tries again."""
@@ -709,6 +753,11 @@ def growth(stream: Stream) -> plan.Growth:
     facts = stream.facts
     since = facts.since if stream.part_since is None else stream.part_since
     return plan.Growth(stream.rotating_bytes, facts.rate, since, facts.scheduled)
+
+
+def _full(outcome: Sealed) -> bool:
+    """True where there was no room."""
+    return isinstance(outcome.error, OSError) and outcome.error.errno in FULL
 
 
 def _idle_part(stream: Stream) -> bool:

@@ -19,6 +19,7 @@ from agent.streams import copying, part
 from agent.streams import index as indexes
 from agent.streams.engine import Due
 from agent.streams.live import Live
+from agent.streams.seal import FULL
 from tests.support.bench import LEAF, MEMORY, Bench, Writer, at, fail, lines
 from tests.unit.streams.conftest import Make
 
@@ -469,7 +470,9 @@ def test_an_error_at_any_step_keeps_the_data_and_heals(bench: Bench, step: str, 
     bench.engine.sealer.member_size = 1024
     writer = bench.writer().write(lines(0, 100))
     with at(step, fail(OSError(number, os.strerror(number))), nth=nth):
-        assert isinstance(bench.seal()[0].error, OSError)
+        error = bench.seal()[0].error
+    # Want of room that passes is got over at once, in small pieces.
+    assert isinstance(error, OSError) or (error is None and number in FULL)
     writer.write(lines(100, 120))
     assert no_part(bench)
 

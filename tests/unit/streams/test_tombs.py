@@ -172,12 +172,12 @@ def test_a_writer_that_opens_for_each_line_loses_nothing(make: Make) -> None:
             os.write(fd, lines(count, count + 1))
             os.close(fd)
             count += 1
-            time.sleep(chance.choice((0, 0, 0.001, 0.004)))
+            time.sleep(chance.choice((0, 0.001, 0.004, 0.03)))
 
     writer = threading.Thread(target=write)
     writer.start()
-    buried, until = 0, time.monotonic() + 2
-    while time.monotonic() < until or (buried < 5 and time.monotonic() < until + 60):
+    buried, until = 0, time.monotonic() + 1
+    while time.monotonic() < until or (buried < 2 and time.monotonic() < until + 60):
         bench.clock.advance(31)
         bench.step()
         buried += len(bench.engine.bury())
@@ -188,6 +188,6 @@ def test_a_writer_that_opens_for_each_line_loses_nothing(make: Make) -> None:
         bench.step()
     bench.rotate()
 
-    assert buried >= 5
     assert lines(0, count) == bench.sealed()
     assert {} == bench.lost()
+    assert buried >= 2
