@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +23,12 @@ from agent.kit.errors import ConfigError
 from agent.kit.units import Share
 from agent.metrics import PREFIX, ForwardSeries
 from agent.otlp.process import Chain
+from agent.otlp.redact import MASK
 from agent.sinks.base import ErrorClass
+from tests.support import grpcd
 from tests.support.hostile import Hostile, Say, serving
+from tests.support.planting import CARD, SIGNALS, everywhere, plant
+from tests.support.planting import SECRET as PLACED
 from tests.support.yard import LEAF, Yard, bodies, forward, letters, log, settled, small, span
 
 SECRET = "mary.major@example.com"  # noqa: S105 - what must not leave
@@ -42,6 +48,14 @@ def trace(number: int, high: bool = True, project: str = "a") -> bytes:
     resource = {"attributes": [{"key": "project", "value": {"stringValue": project}}]}
     one = {"name": f"n{number}", "traceId": ("f" * 18 + ("f" if high else "0") * 14)}
     return json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [one]}]}]}).encode() + b"\n"
+
+
+def varints(body: bytes) -> set[int]:
+    """Every number that protobuf could mean, wherever it might begin."""
+    found = set()
+    for match in re.finditer(rb"(?=([\x80-\xff]{6,9}[\0-\x7f]))", body):
+        found.add(sum((byte & 0x7F) << 7 * place for place, byte in enumerate(match[1])))
+    return found
 
 
 def everything(server: Hostile) -> bytes:
@@ -83,6 +97,28 @@ def test_a_secret_stays_at_home(tmp_path: Path, server: Hostile) -> None:
     assert 3 == everything(server).count(b'"name":"n')
     assert SECRET.encode() not in everything(server)
     assert PLANTED == b"".join(gzip.decompress(one.read_bytes()) for one in tmp_path.glob("*.gz"))
+
+
+def test_no_place_of_otlp_lets_a_secret_out_on_the_wire(tmp_path: Path, server: Hostile) -> None:
+    """All signals, every field of the official definitions, in the bytes of requests: JSON, protobuf and gRPC."""
+    records = [plant(signal, way) for signal in SIGNALS for way in everywhere(signal)]
+    hidden = [base64.b64encode(one.encode())[:-4] for one in (PLACED, CARD)]
+    with grpcd.serving() as receiver:
+        for encoding in ("json", "protobuf", "grpc"):
+            place = tmp_path / encoding
+            place.mkdir()
+            urls = (receiver.url if encoding == "grpc" else server.url,)
+            with Yard(place, forward(server, endpoints=urls, encoding=encoding, redact=REDACT)) as yard:
+                yard.write(b"".join(records))
+                yard.run(settled(yard, len(records)), seconds=60)
+                assert len(records) == yard.status().delivered > 200
+        sent = [one.body for one in (*server.heard, *receiver.heard)]
+
+    assert len(sent) >= 9
+    for body in sent:
+        assert MASK.encode() in body
+        assert not [one for one in (PLACED.encode(), CARD.encode(), *hidden) if one in body]
+        assert int(CARD) not in varints(body)
 
 
 def test_dead_letters_are_processed_again_when_they_are_replayed(tmp_path: Path, server: Hostile) -> None:

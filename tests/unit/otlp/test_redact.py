@@ -7,89 +7,17 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
-from google.protobuf import json_format
-from google.protobuf.descriptor import FieldDescriptor
 
 from agent.config.processing import Redact
 from agent.otlp.envelope import Checked, check
 from agent.otlp.process import Chain
-from agent.otlp.protobuf import _request
 from agent.otlp.redact import MASK, Redacting
 from agent.otlp.secrets import card
-
-SECRET = "Mary.Major@example.com"  # noqa: S105 - what must not leave
-CARD = "4111111111111111"
-IDS = {"trace_id", "span_id", "parent_span_id"}
-SIGNALS = ("traces", "logs", "metrics")
-
-Path = list[FieldDescriptor]
-
-
-def places(descriptor: Any, path: Path | None = None) -> Iterator[Path]:
-    """Every way from a message to a text, to bytes or to an attribute's integer; lists in lists are entered twice."""
-    for field in descriptor.fields:
-        way = [*(path or []), field]
-        if sum(one is field for one in way) > 2 or field.name in IDS:
-            continue
-        if field.type == field.TYPE_MESSAGE:
-            yield from places(field.message_type, way)
-        elif field.type in (field.TYPE_STRING, field.TYPE_BYTES) or field.name == "int_value":
-            yield way
-
-
-def plant(signal: str, path: Path) -> bytes:
-    """A line with a secret at one place, and an item so that it is not empty."""
-    message = _request(signal)()
-    node = message
-    for field in path[:-1]:
-        several = isinstance(getattr(node, field.name), list) or hasattr(getattr(node, field.name), "add")
-        node = getattr(node, field.name).add() if several else getattr(node, field.name)
-        node.SetInParent() if hasattr(node, "SetInParent") else None
-    last = path[-1]
-    value: Any = int(CARD) if last.name == "int_value" else SECRET
-    if last.type == last.TYPE_BYTES:
-        value = value.encode()
-    if hasattr(getattr(node, last.name), "append"):
-        getattr(node, last.name).append(value)
-    else:
-        setattr(node, last.name, value)
-    item = {
-        "traces": {"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "x"}]}]}]},
-        "logs": {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"eventName": "x"}]}]}]},
-        "metrics": {"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"gauge": {"dataPoints": [{}]}}]}]}]},
-    }[signal]
-    for key, entries in json_format.MessageToDict(message).items():
-        item[key] = [*entries, *item.get(key, [])]
-    return json.dumps(item).encode() + b"\n"
-
-
-def told(line: bytes) -> str:
-    """The line with everything in base64 readable too."""
-    plain = line.decode()
-    for text in strings(json.loads(line)):
-        try:
-            plain += "\n" + base64.b64decode(text, validate=True).decode()
-        except ValueError:
-            continue
-    return plain
-
-
-def strings(node: Any) -> Iterator[str]:
-    """Every text in a document, keys of objects too."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield key
-            yield from strings(value)
-    elif isinstance(node, list):
-        for one in node:
-            yield from strings(one)
-    elif isinstance(node, str):
-        yield node
+from tests.support.planting import CARD, SECRET, SIGNALS, everywhere, plant, strings, told
 
 
 def processed(line: bytes, rules: Redact, hash_key: str = "") -> bytes:
@@ -113,7 +41,7 @@ def attribute(key: str, value: Any, rules: Redact, hash_key: str = "") -> Any:
 def test_a_planted_secret_leaves_from_no_place(signal: str, action: Any) -> None:
     """Every text, every bytes and every integer value of the official definitions, one after the other."""
     rules = Redact(defaults=True, action=action)
-    ways = list(places(_request(signal).DESCRIPTOR))
+    ways = list(everywhere(signal))
 
     assert len(ways) > 30
     for way in ways:
@@ -128,7 +56,7 @@ def test_a_planted_secret_leaves_from_no_place(signal: str, action: Any) -> None
 @pytest.mark.parametrize("signal", SIGNALS)
 def test_what_is_no_secret_is_left_as_it_is(signal: str) -> None:
     """The same places with a harmless text: the document that leaves is the one that came."""
-    for way in places(_request(signal).DESCRIPTOR):
+    for way in everywhere(signal):
         line = plant(signal, way).replace(SECRET.encode(), b"harmless").replace(CARD.encode(), b"42")
         line = line.replace(base64.b64encode(SECRET.encode()), base64.b64encode(b"harmless"))
         before, after = json.loads(line), json.loads(processed(line, Redact(defaults=True)))
@@ -253,7 +181,7 @@ def test_drop_takes_the_attribute_and_counts_it() -> None:
 
 def test_the_same_record_gives_the_same_bytes() -> None:
     """Also in another process: nothing depends on order or memory."""
-    line = plant("traces", next(places(_request("traces").DESCRIPTOR)))
+    line = plant("traces", next(everywhere("traces")))
     assert processed(line, Redact(defaults=True)) == processed(line, Redact(defaults=True))
 
 
@@ -288,6 +216,6 @@ def test_card_numbers_have_an_issuer_a_length_and_a_check_digit() -> None:
 
 def test_every_known_field_is_known_here() -> None:
     """What `records` has is looked at or is no text: a new field cannot be forgotten, it would be left out."""
-    whole = msgspec.json.decode(plant("metrics", next(places(_request("metrics").DESCRIPTOR))))
+    whole = msgspec.json.decode(plant("metrics", next(everywhere("metrics"))))
     after = json.loads(processed(json.dumps(whole).encode(), Redact(keys=("nothing",))))
     assert whole.keys() == after.keys()
