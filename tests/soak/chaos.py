@@ -25,7 +25,7 @@ from tests.support.hostile import Heard, Hostile, Say, serving
 from tests.support.program import AGENT, Program
 
 LEAF = "telemetry.json"
-IN_FLIGHT, RECORDS = 3, 20
+IN_FLIGHT, RECORDS = 3, 50
 BOOKS = ("delivered", "dead_lettered", "filtered", "empty", "unsettled")
 CONFIG = """
 [rotation]
@@ -39,7 +39,7 @@ name = "{name}"
 endpoints = ["{url}"]
 timeout = "2s"
 [forward.batch]
-max_records = 20
+max_records = 50
 max_delay = "20ms"
 in_flight = 3
 [forward.retry]
@@ -141,6 +141,13 @@ class Stage:
     def start(self) -> None:
         """Let an agent run."""
         self.program = Program((*AGENT, "--config", str(self.config)), self.watched, {})
+
+    def wait_ready(self, limit: float = 60) -> None:
+        """Wait until the agent has looked at everything."""
+        end = time.monotonic() + limit
+        while self.ask("/readyz")[0] != 200:
+            assert time.monotonic() < end, "not ready"
+            time.sleep(0.02)
 
     def end(self, number: int) -> None:
         """End it by a signal."""
@@ -247,6 +254,8 @@ def run(home: Path, seconds: float, seed: int) -> Result:
             thread.start()
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
+            # A life that delivers something, however busy the machine is.
+            stage.wait_ready()
             time.sleep(min(left, stage.chance.uniform(0.8, 2.5)))
             first = not stage.kills
             stage.end(signal.SIGKILL if first else stage.chance.choice((signal.SIGKILL, signal.SIGTERM)))
@@ -264,7 +273,7 @@ def run(home: Path, seconds: float, seed: int) -> Result:
     )  # fmt: skip
 
 
-def _calm_down(stage: Stage, limit: float = 120) -> float:
+def _calm_down(stage: Stage, limit: float = 300) -> float:
     """Every fault is over: wait until all is settled, and see how long a fresh event takes."""
     for server in stage.servers.values():
         server.calm = True

@@ -26,7 +26,7 @@ def judge(result: Result) -> None:
     assert result.fresh < 30, result.report()
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_case_28_29_every_fault_at_once(tmp_path: Path) -> None:
     """A few seconds of random answers, seals, retention, kills and starts."""
     result = run(tmp_path, 3, seed=1)
