@@ -186,6 +186,9 @@ class Budget:
             self._state, self._waiting_since = _state(memory), None
             self._tell(memory, waiting=False)
             return
+        if ask.busy and TIGHT <= memory.share < FULL:
+            self._state = "tight"  # one batch at a time, and it is under way
+            return
         if self._state != "paused":
             self.pauses += 1
         self._state = "paused"

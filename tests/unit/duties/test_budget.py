@@ -105,6 +105,14 @@ def test_people_are_told_of_a_wait_that_lasts_and_of_its_end() -> None:
     assert ("normal", 1) == (budget.own().memory_state, budget.own().memory_pauses)
 
 
+def test_one_batch_at_a_time_is_no_pause() -> None:
+    """From three quarters on that is the rule, and told as such."""
+    budget = Budget(ManualClock(), Told(80 * MIB, 100 * MIB))
+
+    assert budget.ask(Ask(MIB, JSON, busy=True)) is None
+    assert ("tight", 0) == (budget.own().memory_state, budget.own().memory_pauses)
+
+
 def test_who_waits_for_his_own_batches_is_no_trouble() -> None:
     """A destination that takes its time keeps batches in memory: that is not for the operator of memory."""
     clock = ManualClock()
