@@ -213,6 +213,7 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Beat every `every` seconds until cancelled; `lag` gets the seconds by which each beat was late."""
+        self.last = self._clock.monotonic()  # what took its time before the loop ran was not the loop
         while True:
             await anyio.sleep(self._every)
             now = self._clock.monotonic()
