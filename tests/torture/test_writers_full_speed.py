@@ -87,7 +87,7 @@ CONTROLS = {"drop": "lost", "double": "twice", "tear": "torn", "glue": "torn", "
 def test_the_harness_fails_a_damaged_run(tmp_path: Path, command: tuple[str, ...]) -> None:
     """Negative controls on a run of the program under test: each damage, and each false claim, is found."""
     directory = tmp_path / "0"
-    result = prove("hold", directory.parent, tmp_path, 3, command)
+    result = prove("hold", directory.parent, tmp_path, 3, command, share=0.2)
     truth = Truth.load(tmp_path / f"{STREAM}.0.truth")
     missed = []
     for name, field in CONTROLS.items():
