@@ -9,6 +9,7 @@ import typer
 from agent.cli import FAILED
 from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load_managed
 from agent.cli.output import grid, print_json, screen
+from agent.cli.since import span
 from agent.control import AlertRuleStatus, AlertsStatus, Trial
 from agent.kit.errors import printable
 from agent.kit.units import Duration
@@ -16,13 +17,6 @@ from agent.kit.words import duration, moment
 
 if TYPE_CHECKING:
     from agent.config import Config
-
-
-def _span(text: str) -> Duration:
-    try:
-        return Duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def alerts(
@@ -34,9 +28,9 @@ def alerts(
         str | None, typer.Option("--silence", metavar="NAME", help="Tell nobody about this alert for a while.")
     ] = None,
     unsilence: Annotated[str | None, typer.Option("--unsilence", metavar="NAME", help="End a silence.")] = None,
-    span: Annotated[
+    silent_for: Annotated[
         Duration | None,
-        typer.Option("--for", metavar="DURATION", parser=_span, help="How long to be silent; 2h where not given."),
+        typer.Option("--for", metavar="DURATION", parser=span, help="How long to be silent; 2h where not given."),
     ] = None,
     comment: Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why it is silenced.")] = "",
     config: ConfigFile = None,
@@ -61,7 +55,7 @@ def alerts(
         return
     agent = reach.alerting(managed)
     if silence is not None or unsilence is not None:
-        seconds = 0.0 if silence is None else float(span or Duration("2h"))
+        seconds = 0.0 if silence is None else float(silent_for or Duration("2h"))
         answer = agent.silence(silence or unsilence or "", seconds, comment)
     else:
         answer = agent.alerts()

@@ -9,7 +9,8 @@ import typer
 from agent.kit.units import Duration
 
 
-def _span(text: str) -> Duration:
+def span(text: str) -> Duration:
+    """A duration on the command line; what is none is a usage error."""
     try:
         return Duration(text)
     except ValueError as error:
@@ -18,5 +19,5 @@ def _span(text: str) -> Duration:
 
 Since = Annotated[
     Duration | None,
-    typer.Option("--since", metavar="DURATION", parser=_span, help="Only what is younger than this, as in 10m or 1h."),
+    typer.Option("--since", metavar="DURATION", parser=span, help="Only what is younger than this, as in 10m or 1h."),
 ]
