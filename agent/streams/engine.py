@@ -20,9 +20,8 @@ from agent.kit.disk import Directory
 from agent.kit.errors import AgentError, RefusedError, StoppingError, printable
 from agent.kit.schedule import next_run
 from agent.kit.trust import user_name
-from agent.kit.units import Share
 from agent.metrics import Metrics
-from agent.streams import hooks, names, plan, rights
+from agent.streams import hooks, names, plan, rights, shelves
 from agent.streams.ages import Ages
 from agent.streams.ballast import Ballast
 from agent.streams.catalog import Catalog, Leftovers, Place, Stream, fill, read_archive
@@ -673,36 +672,7 @@ class Engine:
         """What retention would delete now; `total` is what the directory takes on disk."""
         if not self.reading:
             self.ages.keep_time()
-        shelves: list[plan.Shelf] = []
-        owners: dict[str, Stream] = {}
-        for stream in self.catalog.all():
-            if stream.published:
-                shelves.append(self._shelf(stream))
-                owners.update({one.name: stream for one in stream.published})
-        items = plan.retire(shelves, self._room(total))
-        return [(owners[item.segment.name], item) for item in items]
-
-    def _shelf(self, stream: Stream) -> plan.Shelf:
-        pending = {one.name for one in stream.pending}
-        last = stream.published[-1]
-        claims = self.holding.claims(stream)
-        end = stream.incarnation.end if stream.incarnation else stream.end
-        rows = []
-        for one, age in zip(stream.published, self.ages.of(stream.published), strict=True):
-            rows.append(
-                plan.Shelved(
-                    stream.name, one.name, one.extent.end, age, one.allocated, one.marker, one is last,
-                    one.name not in pending, plan.hold(claims, one.extent.start, one.extent.end, age, end),
-                )
-            )  # fmt: skip
-        return plan.Shelf(stream.retention, rows, stream.facts.there)
-
-    def _room(self, total: int) -> plan.Room:
-        info = os.fstatvfs(self.catalog.places[""].archive.fd)
-        free, capacity = info.f_bavail * info.f_frsize, info.f_blocks * info.f_frsize
-        wanted = self.config.retention.min_free
-        least = capacity * float(wanted) if isinstance(wanted, Share) else wanted
-        return plan.Room(total, free, capacity, self.config.retention.max_total, least)
+        return shelves.plan_retention(self.catalog, self.config, self.ages, self.holding, total)
 
     def retain(self, items: Iterable[tuple[Stream, plan.Retire]]) -> int:
         """Carry out a plan; the bytes of disk that came free."""
