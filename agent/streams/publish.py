@@ -43,7 +43,7 @@ class Publisher:
             agent=__version__,
             gap_before=max(0, part.start - before),
             sealed_at=round(now, 3),
-            boot=self._tools.boot,
+            boot="" if one.reason == "recovered" else self._tools.boot,  # nobody knows when it was captured
             uptime=round(self._tools.clock.monotonic(), 3),
             members=part.table(),
         )

@@ -62,9 +62,11 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
         stream.rewrites += 1
         if stream.rewrites > 1:
             raise refusal("rewritten", f"{stream.place.home.path}/{live.name}")
-    # A renamed file that was emptied before is still the one to finish first.
+    # A renamed file that was emptied before is still the one to finish first. Only power loss brings a file back that
+    # is shorter and still the same: what was sealed in this boot tells that there was none.
     kept = 0
-    if verdict != "other_file" and life.guard_may_be_gone:
+    in_this_boot = bool(stream.segments) and stream.segments[-1].boot == tools.boot != ""
+    if verdict != "other_file" and life.guard_may_be_gone and not in_this_boot:
         kept = kept_prefix(live, min(size, life.sealed), stream.sealed_bytes)
     waiting = (None, []) if verdict == "other_file" else (stream.departed, stream.successors)
     begin(tools, stream, live.identity, verdict, size, kept)

@@ -128,6 +128,8 @@ class Child:
         struct.pack_into("<I", self._counts, 4 * number, count + 1)
         if name in ("publish.synced", "merge.named", "retain.synced"):
             self._keep()
+        if name == "capture.named" and self.order.plug:
+            self._keep_open()
         if name == self.order.step:
             self._left -= 1
             if self._left == 0:
@@ -141,6 +143,12 @@ class Child:
             if not copy.exists():
                 shutil.copyfile(path, album / "unfinished")
                 (album / "unfinished").rename(copy)
+
+    def _keep_open(self) -> None:
+        """Copy the open parts: what they hold now is durable."""
+        for path in Path(self.order.directory).glob(".*.open"):
+            copy = f"{self.order.boot}-{path.stat().st_ino}{path.name}"
+            shutil.copyfile(path, Path(self.order.album) / copy)
 
     def _die(self) -> None:
         if self.order.plug:

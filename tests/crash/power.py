@@ -7,6 +7,7 @@ order is kept. What the writer had not synced may be gone, with the end of its l
 
 from __future__ import annotations
 
+import gzip
 import random
 import subprocess
 import time
@@ -130,12 +131,18 @@ class Series:
         """What is wrong with everything that is sealed by now."""
         found = [segments.load(path) for path in self.directory.glob("*.gz")]
         chain = sorted((one for one in found if not one.index["marker"]), key=lambda one: (one.start, one.end))
+        findings: list[str] = []
         tally = Tally(self.truths)
+        sealed: set[bytes] = set()
         for segment in chain:
             for _, plain in segments.inflate(segment.body, segment.path.name):
                 tally.take(plain)
+                sealed.update(plain.splitlines())
         tally.finish()
-        findings = [*self.findings, *check_chain(chain, emptied=True)]
+        for copy in self.album.glob("*.open"):
+            gone = set(gzip.decompress(copy.read_bytes()).splitlines()) - sealed
+            findings += [f"{len(gone)} captured records of {copy.name} are gone"] if gone else []
+        findings += [*self.findings, *check_chain(chain, emptied=True)]
         findings += [f"{tally.twice} records twice"] if tally.twice else []
         findings += [f"{tally.torn} lines torn, {self.torn} by cuts"] if tally.torn > self.torn else []
         findings += [f"{tally.disorder} records out of order"] if tally.disorder else []

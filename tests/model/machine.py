@@ -237,6 +237,7 @@ class Machine:
         streams = self.keeper.engine.catalog.streams.values()
         due = [one for one in streams if one.facts.there and not one.departed and not one.refused]
         self.keeper.engine.seal([Due(one, "capture") for one in due])
+        self.keeper._deadlines.update(dict.fromkeys(due, 0.0))
 
     def _agent_release(self, number: int) -> None:
         assert self.keeper

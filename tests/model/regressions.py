@@ -72,6 +72,10 @@ CASES: dict[str, list[Action]] = {
     "a refilled file was taken for the captured one, whose guard was looked for in a part that had a name by then": [
         ("spill", 254745), ("truncate", 531458), ("write", 829653),
     ],
+    "half a record after a reset was taken for what power loss had left, once the state was lost": [
+        ("spill", 300762), ("let_go", 894063), ("step", 100311), ("half", 190007), ("forget", 313515),
+        ("release", 454361),
+    ],
     "a part that S had moved over was dropped, and its records were left unsealed": [
         ("write", 108061), ("look", 609851), ("capture", 102163), ("crash", 574351),
     ],
