@@ -235,6 +235,8 @@ class Keeper:
     def _seal(self, ready: list[Due]) -> list[Sealed]:
         outcomes = self.engine.seal(ready)
         for outcome in outcomes:
+            if outcome.error is not None:
+                self._deadlines[outcome.stream] = outcome.stream.not_before
             if outcome.segment:
                 _log.info(
                     "sealed",

@@ -32,11 +32,14 @@ class Ballast:
         self._name = "ballast" if beside else ".telemetry-agent.ballast"
 
     def drop(self) -> bool:
-        """Give the room away; False when there was none. Raises OSError."""
-        if not self._home.exists(self._name):
+        """Give the room away; False when there was none, or it could not be removed."""
+        try:
+            self._home.stat(self._name)
+            self._home.remove(self._name)
+        except OSError:
             return False
-        self._home.remove(self._name)
-        self._home.sync()  # the blocks are free once the removal is on the medium
+        with suppress(OSError):
+            self._home.sync()  # the blocks are free once the removal is on the medium; a write asks for that, too
         reach("ballast.dropped")
         return True
 

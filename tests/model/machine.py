@@ -229,7 +229,9 @@ class Machine:
     def _agent_seal(self, _: int) -> None:
         assert self.keeper
         streams = self.keeper.engine.catalog.streams.values()
-        self.keeper.engine.seal([Due(one, "request") for one in streams if one.facts.there or one.departed])
+        due = [one for one in streams if one.facts.there or one.departed]
+        self.keeper._deadlines.update(dict.fromkeys(due, 0.0))
+        self.keeper.engine.seal([Due(one, "request") for one in due])
 
     def _agent_capture(self, _: int) -> None:
         """What a step does for streams that are captured, whatever the rules are."""
