@@ -39,10 +39,9 @@ def test_no_name_is_ever_raw(tmp_path: Path) -> None:
         program.wait_ready()
         end = time.monotonic() + LIMIT
         metrics = b""
-        while (
-            sum(name.endswith(b".gz") for name in os.listdir(home)) < len(NAMES)
-            or metrics.count(b"\ntelemetry_agent_stream_live_bytes{") < len(NAMES)
-        ):
+        while sum(name.endswith(b".gz") for name in os.listdir(home)) < len(NAMES) or metrics.count(
+            b"\ntelemetry_agent_stream_live_bytes{"
+        ) < len(NAMES):
             program.check_alive()
             assert time.monotonic() < end, program.output()
             time.sleep(0.1)
