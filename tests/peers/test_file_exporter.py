@@ -27,7 +27,7 @@ tracer = provider.get_tracer("peer")
 for number in range(int(sys.argv[2])):
     with tracer.start_as_current_span(f"span-{number}"):
         pass
-    if number % 100 == 0:
+    if number % 50 == 0:
         time.sleep(0.02)
 provider.shutdown()
 """
@@ -43,7 +43,7 @@ def test_every_span_of_the_real_exporter_is_found_once(request: pytest.FixtureRe
     watched = tmp_path / "telemetry"
     watched.mkdir()
     file = watched / "traces.json"
-    with Program(AGENT, watched, {**KEEP_ALL, "rotation.max_size": "100kB"}) as agent:
+    with Program(AGENT, watched, {**KEEP_ALL, "rotation.max_size": "20kB"}) as agent:
         agent.wait_ready()
         subprocess.run([str(home / "bin/python"), "-c", WRITER, str(file), str(SPANS)], check=True, timeout=100)
         ended = agent.stop()
