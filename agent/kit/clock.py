@@ -45,3 +45,8 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
         return ""
+
+
+def booted_at() -> float:
+    """Wall time at which the machine was started, by the clock that stamps files: seconds since 1970-01-01 UTC."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

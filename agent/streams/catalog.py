@@ -51,7 +51,7 @@ class Facts:
     size: int = 0
     allocated: int = 0
     changed: float = 0.0
-    """mtime: for people only, releases change it too (attack M3)."""
+    """mtime. Releases change it too, so it is a reason to look into a file, and never an answer (attack M3)."""
     status: float = 0.0
     """ctime: a change of owner, mode or flags shows in it."""
     looked: float = 0.0

@@ -124,7 +124,7 @@ class Departures:
                 return
         try:
             with open_live(stream) as live:
-                begin(self._tools, stream, live.identity, "replaced", live.size())
+                begin(self._tools, stream, live.identity, "replaced", live.size(), live=live)
                 stream.facts.size = live.size()
         except FileNotFoundError:
             begin(self._tools, stream, Identity(0, None), "renamed")

@@ -31,6 +31,8 @@ class Hint(msgspec.Struct, frozen=True, kw_only=True):
     base: int = 0
     sealed: int = 0
     largest: int = 0
+    hollow: int = 0
+    """How much of `largest` was never written: NULs before a writer's kept offset."""
     released: int = 0
     boot: str = ""
     """The boot in which everything below `released` was punched; empty when that is not known."""
@@ -40,6 +42,8 @@ class Hint(msgspec.Struct, frozen=True, kw_only=True):
     """Wall time at which the first unsealed byte was noticed; 0 when none was."""
     resetting: bool = False
     """True from just before a reset punches the guard until the file is empty."""
+    changed: float = 0.0
+    """The live file's mtime at the last look."""
 
 
 class Hints:

@@ -144,11 +144,12 @@ def _only_sealed(live: Live, start: int, end: int, sealed_bytes: SealedBytes | N
     return True
 
 
-def kept_prefix(live: Live, limit: int, sealed_bytes: SealedBytes) -> int:
+def kept_prefix(live: Live, limit: int, sealed_bytes: SealedBytes, *, untouched: bool) -> int:
     """Up to where the file is still what was sealed, byte for byte or NUL: all of `limit`, else whole records.
 
     After power loss a file comes back shorter than S, or longer than a truncation had left it, with bytes that lie in
-    segments; its writer goes on behind them (attack H12).
+    segments; its writer goes on behind them (attack H12). A record that is only begun at `limit` may also be a new one
+    that begins as the old one did; it is an old one's remainder only where the file is `untouched` since the boot.
     """
     end = 0
     for begin, stop in live.extents(0, limit):
@@ -161,7 +162,8 @@ def kept_prefix(live: Live, limit: int, sealed_bytes: SealedBytes) -> int:
             if same < len(there) or not there:
                 return end
             at += len(there)
-    return limit
+    begun = b"" if untouched else live.read(end, min(_WINDOW, limit - end))
+    return end if begun and b"\0" not in begun else limit
 
 
 def _agree(there: bytes, known: bytes) -> int:

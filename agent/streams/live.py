@@ -78,6 +78,10 @@ class Live:
         """The apparent size now."""
         return os.fstat(self.fd).st_size
 
+    def changed(self) -> float:
+        """Wall time of the last change of its content."""
+        return os.fstat(self.fd).st_mtime
+
     def links_now(self) -> int:
         """How many names the file has now; 0 after it was deleted."""
         return os.fstat(self.fd).st_nlink

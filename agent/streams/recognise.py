@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from agent.kit.clock import booted_at
 from agent.kit.disk import Directory
 from agent.kit.errors import RefusedError
 from agent.streams.catalog import Stream
@@ -67,12 +68,11 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
     kept = 0
     in_this_boot = bool(stream.segments) and stream.segments[-1].boot == tools.boot != ""
     if verdict != "other_file" and life.guard_may_be_gone and not in_this_boot:
-        kept = kept_prefix(live, min(size, life.sealed), stream.sealed_bytes)
+        untouched = live.changed() < booted_at()
+        kept = kept_prefix(live, min(size, life.sealed), stream.sealed_bytes, untouched=untouched)
     waiting = (None, []) if verdict == "other_file" else (stream.departed, stream.successors)
-    begin(tools, stream, live.identity, verdict, size, kept)
+    begin(tools, stream, live.identity, verdict, size, kept, live)
     stream.departed, stream.successors = waiting
-    assert stream.incarnation is not None  # noqa: S101 - begin has just set it
-    _measure_hollow(stream.incarnation, live)
     return verdict
 
 
@@ -83,10 +83,13 @@ def _measure_hollow(life: Incarnation, live: Live) -> None:
         life.hollow = live.size() if first is None else first
 
 
-def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int = 0, kept: int = 0) -> None:
+def begin(
+    tools: Tools, stream: Stream, identity: Identity, why: str, size: int = 0, kept: int = 0, live: Live | None = None
+) -> None:  # fmt: skip
     """Start the stream's next incarnation; whatever of the old one is in no segment is lost, and counted.
 
-    The first `kept` bytes are still those of the old one and lie in segments: S begins behind them.
+    The first `kept` bytes are still those of the old one and lie in segments: S begins behind them. What of `live`
+    was never written is remembered with the new life, or its end would count it as lost.
     """
     life = stream.incarnation
     stream.pending.clear()
@@ -103,6 +106,8 @@ def begin(tools: Tools, stream: Stream, identity: Identity, why: str, size: int 
         stream.incarnation.largest = size
         stream.incarnation.base -= kept
         stream.incarnation.sealed = kept
+        if live is not None:
+            _measure_hollow(stream.incarnation, live)
     # Remembered before it is told: after a crash in between a loss is told never, rather than twice.
     tools.remember(stream)
     lost = life.unsealed(shrunk=why not in ("guard", "refilled")) if life else 0

@@ -57,13 +57,14 @@ class Recovery:
             life.base += hint.base - life.position
         elif hint and (self._newer(life, hint) if life else hint.inode):
             life = Incarnation(
-                Identity(hint.inode, hint.birth), base=hint.base, sealed=hint.sealed, largest=hint.largest
-            )
+                Identity(hint.inode, hint.birth), base=hint.base, sealed=hint.sealed, largest=hint.largest,
+                hollow=hint.hollow,
+            )  # fmt: skip
         stream.incarnation = life
         if life is None:
             return
         if hint:
-            stream.facts.since_wall = hint.since
+            stream.facts.since_wall, stream.facts.changed = hint.since, hint.changed
         if not life.clean:
             stream.pending = list(stream.mine())
 

@@ -115,7 +115,7 @@ class Releaser:
             # Truncated between the comparison and the punch: at most this piece of what came after is gone.
             at_most = max(0, min(live.size(), end) - start)
             self._tools.audit.write("release", stream=stream.name, reason="window", at_most=at_most)
-            begin(self._tools, stream, live.identity, "shrunk", live.size())
+            begin(self._tools, stream, live.identity, "shrunk", live.size(), live=live)
             return False
         life.compared = piece.end
         if end > life.released:

@@ -224,7 +224,7 @@ class Sealer:
         self._tools.metrics.sealed_bytes.inc(length)
         self._tools.metrics.sealed_records.inc(part.records)
         if draft.truncated:
-            begin(self._tools, stream, draft.live.identity, "shrunk", draft.live.size())
+            begin(self._tools, stream, draft.live.identity, "shrunk", draft.live.size(), live=draft.live)
         else:
             self._tools.changed(stream)
 

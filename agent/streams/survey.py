@@ -100,7 +100,7 @@ class Survey:
         if reason:
             self._refuse(place, leaf, name, reason)
             return
-        self.refused.pop(name, None)
+        readmitted = self.refused.pop(name, None) is not None
         stream = self._catalog.streams.get(name)
         if stream is None:
             stream = self._catalog.stream(place, leaf)
@@ -110,6 +110,8 @@ class Survey:
             stream.incarnation = Incarnation(Identity(info.st_ino, None), base=stream.end, largest=info.st_size)
             self._tools.remember(stream)
         self._update(stream, info, looked)
+        if readmitted:
+            looked.touched.append(stream)
 
     def _update(self, stream: Stream, info: os.stat_result, looked: Looked) -> None:
         facts, life = stream.facts, stream.incarnation
@@ -120,18 +122,20 @@ class Survey:
         suspect = life is not None and (info.st_ino != life.identity.inode or info.st_size < life.largest)
         if life is not None and life.sealed == life.known == 0 < life.base:
             suspect = suspect or info.st_size > 0  # how much of it was ever written is seen before it may be cut again
+        if life is not None and info.st_size == life.sealed > 0 and info.st_mtime != facts.changed:
+            suspect = True  # emptied and refilled to just this size, or only released: its guard tells
         if grown > 0:
             self._tools.metrics.appended_bytes.inc(grown)
         if changed:
             _smooth(facts, grown, now, appeared=new and self.swept)
             facts.grew = now
-            facts.changed = info.st_mtime
             looked.touched.append(stream)
             if not new or facts.looked:
                 looked.grew.add(stream.leaf)
         if facts.begun is None or info.st_size < facts.begun[0]:
             facts.begun = (info.st_size, now)
         facts.there, facts.size, facts.allocated, facts.looked = True, info.st_size, info.st_blocks * 512, now
+        facts.changed = info.st_mtime
         if suspect:
             _note_successor(stream, info.st_ino)
             looked.suspects.append(stream)
@@ -142,7 +146,7 @@ class Survey:
             looked.touched.append(stream)  # its time is known only now: it was recognised after it changed
         if changed and stream.refused and stream.refused.reason not in ("permission", "filesystem", "rewritten"):
             stream.refused = None
-        if facts.status != info.st_ctime and stream.refused and stream.refused.reason == "permission":
+        if facts.status != info.st_ctime and stream.refused and stream.refused.reason in ("permission", "hardlink"):
             stream.refused = None  # somebody may have put it right
             looked.touched.append(stream)
         facts.status = info.st_ctime

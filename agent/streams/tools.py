@@ -53,10 +53,12 @@ class Tools:
                 base=life.base if life else stream.end,
                 sealed=life.sealed if life else 0,
                 largest=life.largest if life else 0,
+                hollow=life.hollow if life else 0,
                 released=life.released if life and life.clean else 0,
                 boot=self.boot if life and life.clean else "",
                 settled=not stream.pending,
                 since=stream.facts.since_wall,
                 resetting=resetting or (life is not None and life.guard_may_be_gone),
+                changed=stream.facts.changed,
             )
         )

@@ -76,6 +76,22 @@ CASES: dict[str, list[Action]] = {
         ("spill", 300762), ("let_go", 894063), ("step", 100311), ("half", 190007), ("forget", 313515),
         ("release", 454361),
     ],
+    "NULs before a kept offset were counted as loss when the agent was killed before the file was emptied again": [
+        ("half", 325628), ("reopen", 857506), ("step", 48565), ("truncate", 998744), ("crash", 240480),
+        ("spill", 87989), ("truncate", 961207),
+    ],
+    "half a record after a truncation was taken for an old one's remainder, once the state was lost": [
+        ("spill", 342837), ("forget", 563130), ("reopen", 825341), ("half", 749665), ("release", 7334),
+    ],
+    "half a record after a truncation was taken for an old one's remainder after a reboot": [
+        ("spill", 781151), ("truncate", 202772), ("half", 739337), ("reboot", 178623), ("step", 444711),
+    ],
+    "a file that was emptied and refilled to just S while no agent ran was never looked into": [
+        ("spill", 921308), ("release", 374901), ("link", 798523), ("reopen", 148622), ("spill", 946529),
+    ],
+    "a file that had a second name for a while was left": [
+        ("write", 165527), ("look", 472473), ("link", 837691), ("seal", 493362), ("step", 562920),
+    ],
     "a part that S had moved over was dropped, and its records were left unsealed": [
         ("write", 108061), ("look", 609851), ("capture", 102163), ("crash", 574351),
     ],
