@@ -10,7 +10,7 @@ import pytest
 
 from agent.config import Retention
 from agent.kit.units import Size
-from agent.streams import member, names, release
+from agent.streams import engine, member, names, release
 from agent.streams.position import Identity
 from tests.support.bench import LEAF, Bench, Writer, at, killed, lines
 from tests.unit.streams.conftest import Make
@@ -292,6 +292,56 @@ def test_a_live_file_shorter_than_s_begins_anew(anywhere: Bench) -> None:
     assert big(0, 100) == kept[:100_000]
     assert kept.endswith(big(100, 110))
     assert sum(anywhere.lost().values()) <= 98_000
+
+
+def test_a_record_that_power_cut_is_not_joined_to_the_next(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H12: nobody wrote since the boot, so what ends the file is a sealed record's remainder: S lies behind it."""
+    writer = bench.writer("append").write(big(0, 100))
+    bench.rotate()
+    bench.crash()
+    writer.cut(99_500)
+    os.utime(writer.path, (0, 0))
+    monkeypatch.setattr(engine, "boot_id", lambda: "the next boot")
+    bench.look()
+    writer.write(big(100, 110))
+    bench.rotate()
+
+    assert big(0, 110) == bench.whole()
+    assert {} == bench.lost()
+
+
+def test_a_record_begun_since_the_boot_is_sealed_whole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H12: the file was emptied after the boot, and its first record begins as the sealed one did."""
+    again = b'{"n":0,"more":2}\n'
+    writer = bench.writer("append").write(b'{"n":0,"more":1}\n' + big(1, 100))
+    bench.rotate()
+    bench.crash()
+    monkeypatch.setattr(engine, "boot_id", lambda: "the next boot")
+    writer.cut().write(again[:8])
+    bench.look()
+    writer.write(again[8:])
+    bench.rotate()
+
+    assert bench.whole().endswith(b"\n" + again)
+
+
+def test_a_file_refilled_to_just_s_is_seen(bench: Bench) -> None:
+    """C5: emptied and filled with exactly as much as was sealed, seen by the next agent, and by one that runs."""
+    writer = bench.writer("append").write(big(0, 100))
+    bench.rotate()
+    bench.stop()
+    writer.cut().write(big(100, 200))
+    bench.look()
+    assert 100_000 == bench.stream().live_bytes
+    bench.rotate()
+    bench.look()
+    assert 0 == bench.stream().live_bytes
+    os.utime(writer.cut().write(big(200, 300)).path, (0, 0))  # another time, however coarse the kernel's stamps are
+    bench.look()
+    assert 100_000 == bench.stream().live_bytes
+    bench.rotate()
+
+    assert big(0, 300) == bench.whole()
 
 
 def test_a_new_incarnation_while_the_agent_was_away(anywhere: Bench) -> None:
