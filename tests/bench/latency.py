@@ -15,8 +15,8 @@ from tests.torture.runs import STREAM, Writers
 
 _RATE = 100_000
 _MODE = "hold"
-_MAX_SIZE = "200kB"
-"""Small, so that there is a seal every few milliseconds."""
+_SIZES = {"2MB": "seals some times a second", "200kB": "seals every few ms"}
+"""`rotation.max_size`, far below its default of 10 MB, and what it comes to."""
 _STALL = 20_000
 """Microseconds that no write may take because of the agent."""
 _NAMES = {"p50": "p50", "p99": "p99", "p999": "p99.9", "max": "max"}
@@ -25,20 +25,22 @@ Quantiles = dict[str, float]
 
 
 def measure(options: Options) -> list[Row]:
-    """At a rate and at full speed."""
+    """At a rate and at full speed, sealed often and very often."""
     return [
-        *_compare(options, f"{_RATE:,} records/s", ["--rate", str(_RATE)], 1.1),
-        *_compare(options, "full speed", [], 2.0),
+        row
+        for size, often in _SIZES.items()
+        for name, more, bar in ((f"{_RATE:,} records/s", ["--rate", str(_RATE)], 1.1), ("full speed", [], 2.0))
+        for row in _compare(options, f"{name}, {often}", more, bar, size)
     ]
 
 
-def _compare(options: Options, name: str, more: Sequence[str], bar: float) -> list[Row]:
+def _compare(options: Options, name: str, more: Sequence[str], bar: float, size: str) -> list[Row]:
     """Alternate runs without and with the agent; the median of each quantile, and the longest write of all runs."""
     alone: list[Quantiles] = []
     beside: list[Quantiles] = []
     for _ in range(options.runs):
-        alone.append(_run(options, more, agent=False))
-        beside.append(_run(options, more, agent=True))
+        alone.append(_run(options, more, size, agent=False))
+        beside.append(_run(options, more, size, agent=True))
     rows = []
     for key, label in _NAMES.items():
         middle = max if key == "max" else median
@@ -54,12 +56,12 @@ def _compare(options: Options, name: str, more: Sequence[str], bar: float) -> li
     return rows
 
 
-def _run(options: Options, more: Sequence[str], *, agent: bool) -> Quantiles:
+def _run(options: Options, more: Sequence[str], size: str, *, agent: bool) -> Quantiles:
     """One writer's latencies."""
     with fresh(options.place, "latency") as place:
         directory = place / "run"
         directory.mkdir()
-        settings = {**KEEP_ALL, "rotation.max_size": _MAX_SIZE}
+        settings = {**KEEP_ALL, "rotation.max_size": size}
         with Program(AGENT, directory, settings) if agent else nullcontext() as program:
             if program:
                 program.wait_ready()
