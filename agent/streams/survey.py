@@ -122,8 +122,7 @@ class Survey:
         suspect = life is not None and (info.st_ino != life.identity.inode or info.st_size < life.largest)
         if life is not None and life.sealed == life.known == 0 < life.base:
             suspect = suspect or info.st_size > 0  # how much of it was ever written is seen before it may be cut again
-        if life is not None and info.st_size == life.sealed > 0 and info.st_mtime != facts.changed:
-            suspect = True  # emptied and refilled to just this size, or only released: its guard tells
+        unknown = life is not None and _unknown(life, info, facts.changed)
         if grown > 0:
             self._tools.metrics.appended_bytes.inc(grown)
         if changed:
@@ -140,7 +139,9 @@ class Survey:
             _note_successor(stream, info.st_ino)
             looked.suspects.append(stream)
             return
-        if life is not None:
+        if unknown:
+            looked.suspects.append(stream)
+        elif life is not None:
             life.largest = max(life.largest, info.st_size)
         if self._note_since(stream, info, now) and not changed:
             looked.touched.append(stream)  # its time is known only now: it was recognised after it changed
@@ -186,6 +187,16 @@ def _smooth(facts: Facts, grown: int, now: float, *, appeared: bool) -> None:
     if elapsed > 0 and grown >= 0:
         rate = grown / elapsed
         facts.rate = rate if facts.rate == 0 else facts.rate + _SMOOTH * (rate - facts.rate)
+
+
+def _unknown(life: Incarnation, info: os.stat_result, changed: float) -> bool:
+    """True when only the guard tells whether this is still the file of which something is sealed.
+
+    What is beyond S at a start may be another life's, whose positions begin at S; and a file may be emptied and
+    refilled to just S.
+    """
+    begun = info.st_size > life.sealed and life.known == 0
+    return life.sealed > 0 and (begun or (info.st_size == life.sealed and info.st_mtime != changed))
 
 
 def _note_successor(stream: Stream, inode: int) -> None:

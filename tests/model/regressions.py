@@ -92,6 +92,9 @@ CASES: dict[str, list[Action]] = {
     "a file that had a second name for a while was left": [
         ("write", 165527), ("look", 472473), ("link", 837691), ("seal", 493362), ("step", 562920),
     ],
+    "positions were left out when a file was refilled after a kill that had come just behind its reset": [
+        ("half", 615143), ("let_go", 216232), ("crash", 846639), ("write", 936237),
+    ],
     "a part that S had moved over was dropped, and its records were left unsealed": [
         ("write", 108061), ("look", 609851), ("capture", 102163), ("crash", 574351),
     ],
