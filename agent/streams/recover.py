@@ -219,6 +219,9 @@ class Recovery:
             # The state directory is gone and nothing was sealed yet: the part's name still tells the file.
             if name in names.hidden_names(entry.name) and entry.is_file(follow_symlinks=False):
                 return self.catalog.stream(place, entry.name, first.stream_id.hex())
+        leaf = name[1:].rpartition(".")[0]
+        if names.is_open(name) and names.open_name(leaf) == name:  # the file is gone as well
+            return self.catalog.stream(place, leaf, first.stream_id.hex())
         return None
 
     def _in_segments(self, stream: Stream, found: list[tuple[Member, bytes]]) -> bool:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 from base64 import b64encode
+from contextlib import suppress
 
 from agent import __version__
 from agent.kit import disk
+from agent.kit.errors import CorruptError
 from agent.kit.steps import reach
 from agent.streams import names, segment
 from agent.streams.catalog import Stream
 from agent.streams.index import IncarnationKey, Index
+from agent.streams.live import GUARD
 from agent.streams.part import Part
 from agent.streams.plan import Retire
 from agent.streams.recognise import open_live
@@ -99,7 +102,7 @@ class Retainer:
             sealed_at=round(now, 3),
             boot=self._tools.boot,
             uptime=round(self._tools.clock.monotonic(), 3),
-            guard=b64encode(life.guard).decode("ascii") if life and current else last.guard,
+            guard=b64encode(life.guard).decode("ascii") if life and current else last.guard or _end_of(last),
         )
         part = Part.create(last.directory, names.part_name(stream.leaf), stream.id, last.identity)
         try:
@@ -119,3 +122,10 @@ class Retainer:
         part.close()
         last.directory.sync()
         return segment.describe(last.directory, name, index, info)
+
+
+def _end_of(last: Segment) -> str:
+    """What a file that came back to this life would have at S: the hint of the life that began since may be lost."""
+    with suppress(OSError, CorruptError):
+        return b64encode(segment.tail(last, GUARD)).decode("ascii")
+    return ""

@@ -95,6 +95,14 @@ CASES: dict[str, list[Action]] = {
     "positions were left out when a file was refilled after a kill that had come just behind its reset": [
         ("half", 615143), ("let_go", 216232), ("crash", 846639), ("write", 936237),
     ],
+    "a life that had ended was taken up again after a reboot, as its marker had no guard": [
+        ("write", 53345), ("step", 649371), ("reopen", 52292), ("crash", 399318), ("look", 292145), ("tick", 821993),
+        ("kill", 363060), ("reboot", 534663), ("write", 599923),
+    ],
+    "an open part whose file and whose state were both deleted was quarantined": [
+        ("reload", 376686), ("write", 855081), ("crash", 438022), ("delete", 510246), ("write", 399728),
+        ("step", 775220), ("delete", 37070), ("forget", 243628),
+    ],
     "a part that S had moved over was dropped, and its records were left unsealed": [
         ("write", 108061), ("look", 609851), ("capture", 102163), ("crash", 574351),
     ],
