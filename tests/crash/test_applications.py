@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import random
@@ -11,30 +10,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.support.program import AGENT, KEEP_ALL, ROOT, Program
-from tests.torture import segments
+from tests.torture.segments import all_lines
 
 
-def lines(directory: Path) -> Iterator[bytes]:
-    """Every line of the stream, from its segments and what the live file has behind them."""
-    found = sorted((segments.load(path) for path in directory.glob("*.gz")), key=lambda one: one.start)
-    for one in found:
-        yield from gzip.decompress(one.path.read_bytes()).splitlines(keepends=True)
-    live = directory / "traces.json"
-    info = live.stat()
-    end = int(found[-1].index["physical"][1]) if found else 0
-    same = found and found[-1].incarnation[0] == info.st_ino and info.st_size >= end
-    with live.open("rb") as file:
-        file.seek(end if same else 0)
-        yield from file
-
-
-def names(content: Iterator[bytes]) -> tuple[Counter[str], int]:
+def names(content: Iterable[bytes]) -> tuple[Counter[str], int]:
     """How often each span was found by its name, and how many lines are no JSON."""
     found: Counter[str] = Counter()
     torn = 0
@@ -76,7 +61,7 @@ def test_every_span_whose_export_returned_is_found_once(kills: int, tmp_path: Pa
             agent.check_alive()
             assert time.monotonic() < give_up, agent.output()
             time.sleep(0.05)
-    found, torn = names(lines(tmp_path))
+    found, torn = names(all_lines(tmp_path / "traces.json"))
 
     assert len(told) > 20 * kills
     assert set() == told - set(found)

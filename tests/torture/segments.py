@@ -7,6 +7,7 @@ that breaks the format is a FormatError with the reason; nothing is repaired.
 from __future__ import annotations
 
 import ctypes
+import gzip
 import hashlib
 import json
 import os
@@ -137,3 +138,18 @@ def birth_time(path: Path) -> int | None:
         return None
     seconds, nanoseconds = struct.unpack_from("=qI", buffer, 80)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def all_lines(live: Path) -> list[bytes]:
+    """Every line of a stream that one writer kept appending to: its segments', then what the live file has behind them.
+
+    The file goes on behind the newest segment when it ends there in the segment's last bytes, or in the NULs of a hole;
+    otherwise it was emptied since, and may have grown longer than it was.
+    """
+    chain = sorted((load(path) for path in live.parent.glob("*.gz")), key=lambda one: one.start)
+    contents = [gzip.decompress(one.path.read_bytes()) for one in chain]
+    content, data = b"".join(contents), live.read_bytes()
+    end = int(chain[-1].index["physical"][1]) if chain else 0
+    guard = contents[-1][-256:] if contents else b""
+    goes_on = len(data) >= end and data[max(0, end - len(guard)) : end] in (guard, bytes(len(guard)))
+    return (content + (data[end:] if goes_on else data)).splitlines(keepends=True)
