@@ -17,7 +17,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -222,25 +222,30 @@ def test_root_refuses_what_others_may_write(world: Path) -> None:
 
 
 @contextmanager
-def python_for_all(home: Path) -> Iterator[str]:
-    """This Python where every user may read it: it may lie in root's home."""
-    place = home / "python"
-    place.mkdir()
-    subprocess.run(["mount", "--bind", sys.base_prefix, str(place)], check=True)
-    try:
-        yield str(place / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+def everybodys(home: Path) -> Iterator[tuple[str, str]]:
+    """This Python and its PYTHONPATH where every user may read them: they may lie in root's home."""
+    with ExitStack() as mounts:
+        places = []
+        for number, source in enumerate([sys.base_prefix, str(ROOT), *site.getsitepackages()]):
+            place = home / f"shared-{number}"
+            place.mkdir()
+            subprocess.run(["mount", "--bind", source, str(place)], check=True)
+            mounts.callback(subprocess.run, ["umount", "--lazy", str(place)], check=True)
+            places.append(place)
+        python = places[0] / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+        yield str(python), os.pathsep.join(map(str, places[1:]))
 
 
 def test_a_named_user_works_there(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root is given up, the files are sealed, everything belongs to that user."""
     watched = world / "watched"
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *site.getsitepackages()]))
     (watched / "a.json").write_bytes(RECORDS * 100)
     os.chown(watched / "a.json", OTHER, OTHER)
     settings = {**SETTINGS, "agent.user": f"{OTHER}:{OTHER}"}
-    with python_for_all(world) as python, Program((python, *AGENT[1:]), watched, settings) as program:
+    with ExitStack() as stack:
+        python, path = stack.enter_context(everybodys(world))
+        monkeypatch.setenv("PYTHONPATH", path)
+        program = stack.enter_context(Program((python, "-P", *AGENT[1:]), watched, settings))
         program.wait_ready()
         end = time.monotonic() + LIMIT
         while not sealed(watched):
