@@ -95,7 +95,7 @@ def test_the_harness_fails_a_damaged_run(tmp_path: Path, command: tuple[str, ...
         count = tamper.damage(copy, STREAM, getattr(tamper, name))
         found = getattr(judge(copy, [truth])[0], field)
         assert count >= result.verdict.sealed // tamper.EVERY - 1
-        if found != count:
+        if found < count:  # what is damaged may break its neighbour, too
             missed.append(f"{name}: {found} of {count} found")
         shutil.rmtree(copy)
     for claim in (tamper.claim_loss, tamper.claim_gap):
