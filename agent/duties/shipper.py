@@ -228,7 +228,8 @@ class Consumer:
                     reason = f"{failures} tries: {error.what}"
                     raise Reject(reason, ErrorClass.EXHAUSTED, hint=error.hint) from error
                 if not elsewhere:
-                    await self._pause(wait)
+                    # A server's own Retry-After is kept; our guess ends with what made it.
+                    await self._pause(wait, until_change=error.after is None)
                 continue
             return outcome
 

@@ -522,6 +522,29 @@ def test_batches_that_wait_for_the_breaker_are_counted(tmp_path: Path, server: H
     assert 3 == len(server.heard)
 
 
+def test_what_waits_to_be_tried_again_goes_once_the_circuit_closes(tmp_path: Path, server: Hostile) -> None:
+    """The wait that a batch drew during an outage, here an hour, ends with the outage; else it held the cursor back."""
+    server.will(Say(503), Say(503), Say())
+    keys = {"retry": Retrying(initial=Duration(3600), maximum=Duration(3600)), "batch": small(1, in_flight=3)}
+    with Yard(tmp_path, forward(server, breaker=Breaking(failures=2, recovery=Duration(0.2)), **keys)) as yard:
+        yard.write(spans(0, 3))
+        yard.run(settled(yard, 3))
+        (cursor,) = yard.forwards.cursors()
+        assert cursor.end == cursor.position
+
+    assert {0, 1, 2} == set(numbers(bodies(server)))
+
+
+def test_a_wait_that_the_server_asked_for_is_kept(tmp_path: Path, server: Hostile) -> None:
+    """`Retry-After` outlives the circuit that closes meanwhile: the server said when it wants to be asked again."""
+    server.will(Say(503, headers={"Retry-After": "3600"}), Say(503), Say())
+    keys = {"retry": Retrying(initial=Duration(0.1), maximum=Duration(3600)), "batch": small(1, in_flight=3)}
+    with Yard(tmp_path, forward(server, breaker=Breaking(failures=2, recovery=Duration(0.2)), **keys)) as yard:
+        yard.write(spans(0, 3))
+        yard.run(settled(yard, 2))
+        assert 1 == yard.status().unsettled
+
+
 def test_a_defect_of_a_sink_costs_no_record(tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody foresaw ends neither the agent nor the consumer: the batch is a dead letter, the next one goes on."""
     from agent.sinks.otlp import OtlpSink
