@@ -537,12 +537,19 @@ def test_what_waits_to_be_tried_again_goes_once_the_circuit_closes(tmp_path: Pat
 
 def test_a_wait_that_the_server_asked_for_is_kept(tmp_path: Path, server: Hostile) -> None:
     """`Retry-After` outlives the circuit that closes meanwhile: the server said when it wants to be asked again."""
-    server.will(Say(503, headers={"Retry-After": "3600"}), Say(503), Say())
-    keys = {"retry": Retrying(initial=Duration(0.1), maximum=Duration(3600)), "batch": small(1, in_flight=3)}
-    with Yard(tmp_path, forward(server, breaker=Breaking(failures=2, recovery=Duration(0.2)), **keys)) as yard:
+    server.will(Say(503, headers={"Retry-After": "3600"}), Say())
+    keys = {"retry": Retrying(initial=Duration(0.1), maximum=Duration(3600)), "batch": small(1, in_flight=2)}
+    with Yard(tmp_path, forward(server, breaker=Breaking(failures=1, recovery=Duration(0.2)), **keys)) as yard:
         yard.write(spans(0, 3))
-        yard.run(settled(yard, 2))
-        assert 1 == yard.status().unsettled
+
+        def until() -> bool:
+            now = yard.status()
+            if now.delivered == now.read - 1 == 2:
+                yard.write(span(3))
+            return now.delivered == 3
+
+        yard.run(until)
+        assert (1, "closed") == (yard.status().unsettled, yard.status().breaker)
 
 
 def test_a_defect_of_a_sink_costs_no_record(tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
