@@ -35,7 +35,7 @@ def generate(
 
     Example: telemetry-agent generate --spans 100 --delay 50ms --errors
     """
-    from agent.drills import STREAM
+    from agent.control.drills import STREAM
     from agent.kit.lines import LineFile
     from agent.kit.words import count, size
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from agent.config import Config, Forward
-    from agent.drills import OutageProgress, OutageReport
+    from agent.control.drills import OutageProgress, OutageReport
 
 app = typer.Typer(help="See what happens when something fails, before it does.", no_args_is_help=True)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from math import floor
 
-from agent.drills import SERVICE
+from agent.control.drills import SERVICE
 from agent.kit.clock import Clock
 from agent.otlp.generate import Generator
 

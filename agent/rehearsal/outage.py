@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agent.config import Forward
 from agent.control import ForwardStatus
-from agent.drills import OutageProgress, OutageReport, Phase
+from agent.control.drills import OutageProgress, OutageReport, Phase
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError, StoppingError
 from agent.otlp.generate import sequences

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from agent.config import Config, Forward
-from agent.drills import (
+from agent.control.drills import (
     STREAM,
     BusyError,
     Drill,

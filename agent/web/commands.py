@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.control import Control
-from agent.drills import BusyError, ImpossibleError, UnknownError
+from agent.control.drills import BusyError, ImpossibleError, UnknownError
 from agent.kit.errors import AgentError, ConfigError, LockedError, RefusedError, StoppingError
 from agent.web.messages import BadRequestError, Cleanup, Failure, Reload, Rotate
 from agent.web.views import to_json

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.control import AlertsStatus, CheckStatus, Segments
-from agent.drills import Drills
+from agent.control.drills import Drills
 from agent.web.history import History
 from agent.web.messages import ConfigKey, Source
 

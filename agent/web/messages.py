@@ -12,7 +12,7 @@ import msgspec
 
 from agent.components import State
 from agent.control import CheckStatus, Own
-from agent.drills import DrillCounts, Severity
+from agent.control.drills import DrillCounts, Severity
 from agent.kit.errors import AgentError
 
 SOCKET = "agent.sock"

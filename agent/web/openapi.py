@@ -10,7 +10,7 @@ import msgspec
 
 from agent import __version__
 from agent.control import AlertsStatus, CheckStatus, Segments, Status, StreamStatus
-from agent.drills import Drill
+from agent.control.drills import Drill
 from agent.web.messages import (
     ConfigKey,
     FailCollector,

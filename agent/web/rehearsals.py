@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.control import Control
-from agent.drills import STREAM, Drill, Drills
+from agent.control.drills import STREAM, Drill, Drills
 from agent.web.commands import call, read_body
 from agent.web.messages import (
     BadRequestError,

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from agent.control import Alerting, Control, Delivery
-from agent.drills import Drills
+from agent.control.drills import Drills
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.drills import STREAM, OutageProgress, OutageReport
+from agent.control.drills import STREAM, OutageProgress, OutageReport
 from agent.rehearsal import outage
 from agent.rehearsal.outage import Plan
 from tests.unit.cli.conftest import Stage

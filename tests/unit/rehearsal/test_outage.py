@@ -13,7 +13,7 @@ import pytest
 
 from agent.config import Forward
 from agent.config.forward import Breaking, Retrying
-from agent.drills import OutageProgress, OutageReport
+from agent.control.drills import OutageProgress, OutageReport
 from agent.kit.errors import AgentError, StoppingError
 from agent.kit.units import Duration
 from agent.rehearsal import outage

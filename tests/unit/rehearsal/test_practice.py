@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import Config, Files, Retention
-from agent.drills import STREAM, BusyError, Drill, ImpossibleError, OutageProgress, OutageReport, UnknownError
+from agent.control.drills import STREAM, BusyError, Drill, ImpossibleError, OutageProgress, OutageReport, UnknownError
 from agent.kit.clock import SystemClock
 from agent.kit.errors import StoppingError
 from agent.kit.units import Size

@@ -12,7 +12,7 @@ import pytest
 from agent.components import Components
 from agent.config import Web
 from agent.control import AlertsStatus, CheckStatus, PlanItem, Reloaded, Rotated, Segments, SegmentStatus, Status
-from agent.drills import Drills
+from agent.control.drills import Drills
 from agent.kit.disk import Directory
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics

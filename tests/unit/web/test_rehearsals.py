@@ -9,7 +9,7 @@ import pytest
 import schemathesis
 
 from agent.config import Web
-from agent.drills import (
+from agent.control.drills import (
     BusyError,
     Drill,
     DrillCounts,

@@ -1,7 +1,7 @@
 """What can be practised with a running agent: loads of generated telemetry, and an outage of the collector.
 
-As in `agent.control`, everything here is a value or a Protocol: the rehearsal engine implements `Drills`, app wires it,
-web serves it. Times are seconds since 1970 UTC, durations seconds, sizes bytes.
+As in all of `agent.control`, everything is a value or a Protocol: the rehearsal engine implements `Drills`, app wires
+it, web serves it. Times are seconds since 1970 UTC, durations seconds, sizes bytes.
 """
 
 from __future__ import annotations
