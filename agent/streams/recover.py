@@ -51,7 +51,7 @@ class Recovery:
         """Set the stream's life from its newest segment and the hint, and what has to be released once more."""
         hint = self.hints.get(stream.id.hex())
         life = self._from_segments(stream, hint)
-        if hint and life and self._doubtful(life, hint):
+        if hint and life and self._doubtful(life, hint) and not _nothing_left(stream, life):
             # What the hint tells may not have reached the medium: the file itself is asked whether that life began.
             life.skipped += hint.base - life.position
             life.base += hint.base - life.position
@@ -262,6 +262,14 @@ class Recovery:
 
     def _tell(self, stream: str, name: str, what: str, **details: object) -> None:
         self.tools.audit.write("recover", stream=stream, reason=what, file=name, **details)
+
+
+def _nothing_left(stream: Stream, life: Incarnation) -> bool:
+    """True when the file below S is one hole: whatever its writer goes on with, it is another life that does."""
+    with suppress(OSError, RefusedError), Live.open(stream.place.home, stream.leaf) as live:
+        first = live.first_byte(0)
+        return life.identity.same_file(live.identity) and (first is None or first >= life.sealed)
+    return False
 
 
 def _rank(name: str) -> int:

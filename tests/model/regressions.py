@@ -103,6 +103,10 @@ CASES: dict[str, list[Action]] = {
         ("reload", 376686), ("write", 855081), ("crash", 438022), ("delete", 510246), ("write", 399728),
         ("step", 775220), ("delete", 37070), ("forget", 243628),
     ],
+    "NULs before a kept offset were counted as a gap after a reboot, though the truncation had been counted": [
+        ("spill", 112668), ("write", 883066), ("crash", 376059), ("reopen", 22537), ("truncate", 280055),
+        ("step", 330798), ("reboot", 809300), ("write", 472637),
+    ],
     "a part that S had moved over was dropped, and its records were left unsealed": [
         ("write", 108061), ("look", 609851), ("capture", 102163), ("crash", 574351),
     ],
