@@ -1,21 +1,12 @@
-"""Every own metric of the agent: its name, type, labels and help, in one place.
+"""The families that are counted where things happen: one attribute each, changed from any thread.
 
-Invariants:
-- All families live in one registry of their own, never in prometheus_client's global one, under `telemetry_agent_`.
-- A label whose values are known is present at 0 from the first scrape on; no label holds a file name, except the
-  `stream` of `StreamSeries`, which is off by default and capped.
-- A scrape only reads memory: attached collectors serve snapshots.
-
-Names follow https://prometheus.io/docs/practices/naming/: base units as suffix, `_total` on counters alone. Counters
-are used without that suffix in code (`metrics.seals`) and exposed with it (`telemetry_agent_seals_total`).
+Counters are used without `_total` in code (`metrics.seals`) and exposed with it (`telemetry_agent_seals_total`).
 """
 
 from __future__ import annotations
 
 import platform
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,13 +18,10 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from agent import __version__
-
-PREFIX = "telemetry_agent_"
-OTHER = "other"
+from agent.metrics.family import PREFIX, Family
 
 StreamState = Literal["ok", "refused", "failing", "gone"]
 SealReason = Literal[
@@ -46,22 +34,9 @@ RefuseReason = Literal[
     "rewritten",
 ]  # fmt: skip
 WatcherMode = Literal["events", "timer", "polling"]
-MemoryState = Literal["unlimited", "normal", "tight", "paused"]
 HttpRefusal = Literal["host", "rate", "password", "token", "client_name", "connections"]
 AlertState = Literal["pending", "firing", "silenced", "resolved"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
-
-_STREAM_LIVE = (f"{PREFIX}stream_live_bytes", "Bytes of one stream that are not sealed yet.")
-_STREAM_LOST = (f"{PREFIX}stream_lost_bytes", "Bytes of one stream lost since the agent started, a lower bound.")
-
-
-class Family(NamedTuple):
-    """One row of the reference: a family as it is exposed."""
-
-    name: str
-    type: str
-    labels: tuple[str, ...]
-    help: str
 
 
 class Metrics:
@@ -256,209 +231,3 @@ def _unit(name: str) -> str:
     """The base unit that a name ends in, which OpenMetrics wants declared; empty for a plain number."""
     last = name.rpartition("_")[2]
     return last if last in ("bytes", "seconds") else ""
-
-
-class StreamNumbers(Protocol):
-    """What a stream's series are made of; `control.StreamStatus` is one."""
-
-    @property
-    def name(self) -> str:
-        """Printable name, the value of the label."""
-        ...
-
-    @property
-    def live_bytes(self) -> int:
-        """Bytes that are not sealed yet."""
-        ...
-
-    @property
-    def lost_bytes(self) -> int:
-        """Bytes lost since the agent started."""
-        ...
-
-
-class StreamSeries(Collector):
-    """Series of single streams: of at most `cap()` of them, all others summed as `other`; a cap of 0 exposes none.
-
-    A stream keeps its series while it exists, whoever else comes and goes. The lost bytes are a gauge because a sum
-    over streams that may vanish goes down, which a counter must not; `lost_bytes` is the counter.
-    """
-
-    families = (
-        Family(_STREAM_LIVE[0], "gauge", ("stream",), _STREAM_LIVE[1]),
-        Family(_STREAM_LOST[0], "gauge", ("stream",), _STREAM_LOST[1]),
-    )
-
-    def __init__(self, streams: Callable[[], Iterable[StreamNumbers]], cap: Callable[[], int]) -> None:
-        self._streams = streams
-        self._cap = cap
-        self._named: set[str] = set()
-        self._lock = threading.Lock()
-
-    def collect(self) -> Iterator[Metric]:
-        """Fresh families from the newest snapshot."""
-        cap = self._cap()
-        if cap == 0:
-            return
-        live: dict[str, int] = {}
-        lost: dict[str, int] = {}
-        for label, stream in self._labelled(list(self._streams()), cap):
-            live[label] = live.get(label, 0) + stream.live_bytes
-            lost[label] = lost.get(label, 0) + stream.lost_bytes
-        for (name, text), values in ((_STREAM_LIVE, live), (_STREAM_LOST, lost)):
-            family = GaugeMetricFamily(name, text, labels=("stream",), unit="bytes")
-            for label, value in values.items():
-                family.add_metric((label,), value)
-            yield family
-
-    def _labelled(self, streams: list[StreamNumbers], cap: int) -> Iterator[tuple[str, StreamNumbers]]:
-        with self._lock:
-            self._named &= {stream.name for stream in streams}
-            if len(self._named) > cap:  # it was lowered
-                self._named.clear()
-            for stream in streams:
-                # A stream that is itself called `other` would make two series of one name.
-                if len(self._named) < cap and stream.name != OTHER:
-                    self._named.add(stream.name)
-            named = frozenset(self._named)
-        return ((stream.name if stream.name in named else OTHER, stream) for stream in streams)
-
-
-class MemoryNumbers(Protocol):
-    """What the series of the agent's memory are made of; `control.Own` is one."""
-
-    @property
-    def memory_used(self) -> int:
-        """Bytes that count against the limit."""
-        ...
-
-    @property
-    def memory_limit(self) -> int:
-        """Bytes; 0 is none."""
-        ...
-
-    @property
-    def memory_state(self) -> str:
-        """A `MemoryState`."""
-        ...
-
-    @property
-    def memory_pauses(self) -> int:
-        """How often delivery waited."""
-        ...
-
-
-class MemorySeries(Collector):
-    """The agent's memory against its limit."""
-
-    _rows: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
-        ("memory_used_bytes", "gauge", (), "Memory that counts against the limit; page cache does not."),
-        ("memory_limit_bytes", "gauge", (), "The nearest limit: of a control group or agent.memory_limit; 0 is none."),
-        ("memory_state", "gauge", ("state",), "1 for the state of the memory budget, else 0."),
-        ("memory_pauses_total", "counter", (), "Times that delivery began to wait for memory."),
-    )
-    families = tuple(Family(PREFIX + name, kind, labels, text) for name, kind, labels, text in _rows)
-
-    def __init__(self, own: Callable[[], MemoryNumbers]) -> None:
-        self._own = own
-
-    def collect(self) -> Iterator[Metric]:
-        """Fresh families."""
-        now = self._own()
-        used, limit, state, pauses = self.families
-        yield GaugeMetricFamily(used.name, used.help, now.memory_used, unit="bytes")
-        yield GaugeMetricFamily(limit.name, limit.help, now.memory_limit, unit="bytes")
-        states = GaugeMetricFamily(state.name, state.help, labels=state.labels)
-        for known in get_args(MemoryState):
-            states.add_metric((known,), float(known == now.memory_state))
-        yield states
-        yield CounterMetricFamily(pauses.name, pauses.help, now.memory_pauses)
-
-
-class Sample(NamedTuple):
-    """One value of a forward's family; `buckets` (upper bound, cumulated count) make `value` a histogram's sum."""
-
-    family: str
-    labels: tuple[str, ...]
-    value: float
-    buckets: tuple[tuple[str, float], ...] = ()
-
-
-_WHO = ("forward",)
-_OTEL = ("otel_component_type", "otel_component_name", "server_address", "server_port")
-_FORWARD: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "forward_read_records": ("counter", _WHO, "Records read: delivered, dead-lettered, filtered, empty or unsettled."),
-    "forward_delivered_records": ("counter", _WHO, "Records that a destination took."),
-    "forward_dead_lettered_records": ("counter", _WHO, "Records put into the dead letters."),
-    "forward_empty_records": ("counter", _WHO, "Records with nothing in them to send."),
-    "forward_filtered_records": (
-        "counter", (*_WHO, "reason"), "Records of which the forward's filter or sampling left nothing to send."
-    ),
-    "forward_dropped_items": (
-        "counter", (*_WHO, "reason"), "Spans, log records and data points left out by filter or sampling."
-    ),
-    "forward_unsettled_records": ("gauge", _WHO, "Records read whose end is still open."),
-    "forward_in_flight_batches": ("gauge", _WHO, "Batches on their way."),
-    "forward_sent_bytes": ("counter", _WHO, "Bytes of bodies that destinations took, as sent."),
-    "forward_rejected_items": ("counter", _WHO, "Spans, log records and data points refused by partial successes."),
-    "forward_discarded_answers": ("counter", _WHO, "Answers to accepted batches that could not be used."),
-    "forward_dropped_dead_letters": ("counter", _WHO, "Old dead letters deleted to make room for new ones."),
-    "forward_waited_batches": ("counter", _WHO, "Batches that waited on disk because no endpoint might be asked."),
-    "forward_exports": ("counter", (*_WHO, "outcome"), "Exports that came to their end, by outcome."),
-    "forward_retries": ("counter", (*_WHO, "error"), "Tries that failed for a reason that may pass, by class."),
-    "forward_unreadable_bytes": ("counter", (*_WHO, "reason"), "Bytes skipped because nobody can read them any more."),
-    "forward_backlog_bytes": ("gauge", _WHO, "Bytes behind the cursors."),
-    "forward_unsent_ratio": (
-        "gauge", _WHO, "How full the bounds of [forward.unsent] are in the fullest stream, 1 at a bound."
-    ),
-    "forward_lag_seconds": ("gauge", _WHO, "How long the oldest undelivered byte has waited."),
-    "forward_breaker_trips": ("counter", _WHO, "How often a circuit breaker opened."),
-    "forward_breaker_state": ("gauge", (*_WHO, "state"), "1 for the state of the circuit of the endpoint in use."),
-    "forward_endpoint_in_use": ("gauge", (*_WHO, "endpoint"), "1 for the endpoint that the last batch went to."),
-    "forward_last_success_timestamp_seconds": ("gauge", _WHO, "When a batch was last taken, in Unix time."),
-    "forward_last_failure_timestamp_seconds": ("gauge", _WHO, "When a try last failed, in Unix time."),
-    **{
-        f"otel_sdk_exporter_{item}_{what}": (kind, labels, f"{text}, by the OpenTelemetry conventions.")
-        for item in ("span", "log", "metric_data_point")
-        for what, kind, labels, text in (
-            ("inflight", "gauge", _OTEL, "Items being exported"),
-            ("exported", "counter", (*_OTEL, "error_type"), "Items whose export ended"),
-        )
-    },
-    "otel_sdk_exporter_operation_duration_seconds": (
-        "histogram", _OTEL, "Time of exports with their retries, by the OpenTelemetry conventions."
-    ),
-}  # fmt: skip
-
-
-def _full(name: str) -> str:
-    """The family's name as exposed; OpenTelemetry's own names carry no prefix of ours."""
-    return name if name.startswith("otel_") else PREFIX + name
-
-
-class ForwardSeries(Collector):
-    """The families of the consumers, all from one copy of their books."""
-
-    families = tuple(
-        Family(f"{_full(name)}{'_total' if kind == 'counter' else ''}", kind, labels, text)
-        for name, (kind, labels, text) in _FORWARD.items()
-    )
-
-    def __init__(self, samples: Callable[[], Iterable[Sample]]) -> None:
-        self._samples = samples
-
-    def collect(self) -> Iterator[Metric]:
-        """Fresh families."""
-        kinds = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
-        found: dict[str, Any] = {}
-        for sample in self._samples():
-            kind, labels, text = _FORWARD[sample.family]
-            family = found.get(sample.family)
-            if family is None:
-                made = kinds.get(kind, HistogramMetricFamily)
-                family = found[sample.family] = made(_full(sample.family), text, labels=labels)
-            if sample.buckets:
-                family.add_metric(sample.labels, buckets=list(sample.buckets), sum_value=sample.value)
-            else:
-                family.add_metric(sample.labels, float(sample.value))
-        yield from found.values()
