@@ -34,14 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What typer itself ends (help, usage errors, `typer.Exit`) leaves as SystemExit with the code.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if "health" in words and "--probe" in words and "--help" not in words:
-        from agent.cli.probe import main as probe
-
-        return probe(words)
     from agent.cli.quick import read, run
 
     said = read(words)
-    return _typed(words) if said is None else _guarded(lambda: run(said), lambda: False)
+    if said is None:
+        return _typed(words)
+    if said.probe:
+        from agent.cli.probe import probe
+
+        return probe(said.config, said.overrides, said.directory)
+    return _guarded(lambda: run(said), lambda: False)
 
 
 def _typed(words: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load_managed
+from agent.cli.options import AsJson, ConfigFile, Invocation, Overrides, WatchedDirectory, load_managed
 from agent.cli.output import grid, print_json, screen
 from agent.kit.errors import AgentError, printable
 
@@ -24,7 +24,7 @@ def health(
     config: ConfigFile = None,
     overrides: Overrides = None,
     directory: WatchedDirectory = None,
-    probe: Annotated[  # noqa: ARG001 - main has answered it before typer was imported
+    probe: Annotated[
         bool, typer.Option("--probe", help="Only ask whether the main loop lives: exit code 0 or 1, and fast.")
     ] = False,
     json: AsJson = False,
@@ -37,6 +37,8 @@ def health(
     """
     from agent.cli import reach
 
+    if probe:
+        raise typer.Exit(_probe(context.obj, config, overrides, directory))
     try:
         answer = reach.health(load_managed(context, config, overrides, directory).config)
     except AgentError as error:
@@ -48,6 +50,14 @@ def health(
     else:
         show(answer, code)
     raise typer.Exit(code)
+
+
+def _probe(before: Invocation, config: str | None, overrides: list[str] | None, directory: str | None) -> int:
+    """What `quick` could not read: as in `-cFILE`, or beside `--debug`."""
+    from agent.cli.probe import probe
+
+    given = [*before.overrides, *(overrides or ())]
+    return probe(config or before.config, given, directory or before.directory)
 
 
 def verdict(answer: Health) -> int:

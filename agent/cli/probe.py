@@ -19,10 +19,10 @@ _DEFAULT = "127.0.0.1:9464"
 _PREFIX = "TELEMETRY_AGENT__"
 
 
-def main(words: Sequence[str]) -> int:
+def probe(config: str | None, overrides: Sequence[str], directory: str | None) -> int:
     """Ask /livez: 0 when it answers 200, else 1 and a line that says why."""
     try:
-        connection = _connect(Settings(words))
+        connection = _connect(Settings(config, overrides, directory))
         connection.request("GET", "/livez")
         answer = connection.getresponse()
         text = answer.read(4096).decode("utf-8", "replace").strip()
@@ -37,17 +37,12 @@ def main(words: Sequence[str]) -> int:
 class Settings:
     """The few keys that tell where the agent is. Raises OSError or ValueError for a file that cannot be read."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self._given: dict[str, str] = {}
-        path = os.environ.get("TELEMETRY_AGENT_CONFIG") or next((one for one in _FILES if os.path.exists(one)), "")
-        for option, value in _options(words):
-            if option == "--config":
-                path = value
-            elif option == "--directory":
-                self._given["files.directory"] = value
-            else:
-                key, _, text = value.partition("=")
-                self._given[key.strip()] = text
+    def __init__(self, config: str | None, overrides: Sequence[str], directory: str | None) -> None:
+        path = config or os.environ.get("TELEMETRY_AGENT_CONFIG")
+        path = path or next((one for one in _FILES if os.path.exists(one)), "")
+        self._given = {key.strip(): text for key, _, text in (one.partition("=") for one in overrides)}
+        if directory:
+            self._given["files.directory"] = directory
         self._file: dict[str, dict[str, object]] = {}
         if path:
             with open(path, "rb") as file:
@@ -60,21 +55,10 @@ class Settings:
         return self._given.get(f"{section}.{key}", below)
 
 
-def _options(words: Sequence[str]) -> list[tuple[str, str]]:
-    """The options that matter, by their long names, in their order."""
-    names = {"-c": "--config", "--config": "--config", "-d": "--directory", "--directory": "--directory"}
-    names["--set"] = "--set"
-    found = []
-    for number, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name in names:
-            found.append((names[name], value if equals else "".join(words[number + 1 : number + 2])))
-    return found
-
-
 def _connect(settings: Settings) -> http.client.HTTPConnection:
     listen = settings.get("web", "listen", _DEFAULT)
-    if listen:
+    # With a file of TLS and passwords the port may ask for what a probe does not have; the local socket never does.
+    if listen and not settings.get("web", "config_file", ""):
         host, _, port = listen.rpartition(":")
         loopback = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}
         connection = http.client.HTTPConnection(loopback.get(host, host.strip("[]")), int(port), timeout=_LIMIT)

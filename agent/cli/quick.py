@@ -1,53 +1,55 @@
-"""The plain forms of `run`, read without typer.
+"""The plain forms of `run` and `health --probe`, read without typer.
 
-The agent is the process that stays, and typer with what it needs costs a fifth of a second and 10 MiB. What is read
-here means exactly what typer would have understood; whatever is not plain (help, a mistake, an unknown option) is None,
-and typer answers.
+The one is the process that stays, the other is started every few seconds, and typer with what it needs costs a fifth of
+a second and 10 MiB. What is read here means exactly what typer would have understood; whatever is not plain (help, a
+mistake, an unknown option) is None, and typer answers.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 _OPTIONS = {"--config": "config", "-c": "config", "--set": "overrides", "--directory": "directory", "-d": "directory"}
-_ONLY_BEFORE = "directory"
+_COMMANDS = ("run", "health")
 
 
-@dataclass
 class Said:
-    """What a plain command line of `run` says."""
+    """What a plain command line says. Not a dataclass: to import what makes one takes a health check's time."""
 
-    config: str | None = None
-    overrides: list[str] = field(default_factory=list)
-    directory: str | None = None
+    def __init__(self) -> None:
+        self.command = ""
+        self.config: str | None = None
+        self.overrides: list[str] = []
+        self.directory: str | None = None
+        self.probe = False
 
 
 def read(words: Sequence[str]) -> Said | None:
-    """The command line of `run`, or None when typer must read it."""
-    said, running, places = Said(), False, 0
+    """The command line of `run` or `health --probe`, or None when typer must read it."""
+    said, places = Said(), 0
     rest = iter(words)
     for word in rest:
         name, joined, value = word.partition("=") if word.startswith("--") else (word, "", "")
         option = _OPTIONS.get(name)
         if option is not None:
             given = value if joined else next(rest, None)
-            if given is None or (running and option == _ONLY_BEFORE):
+            # `run` takes the directory as a word of its own.
+            if given is None or (said.command == "run" and option == "directory"):
                 return None
             if option == "overrides":
                 said.overrides.append(given)
             else:
                 setattr(said, option, given)
-        elif word.startswith("-") or (running and places):
-            return None
-        elif running:
+        elif said.command == "health" and word == "--probe":
+            said.probe = True
+        elif said.command == "run" and not word.startswith("-") and not places:
             said.directory, places = word or said.directory, 1
-        elif word == "run":
-            running = True
+        elif not said.command and word in _COMMANDS:
+            said.command = word
         else:
             return None
-    return said if running else None
+    return said if said.command == "run" or said.probe else None
 
 
 def run(said: Said) -> int:

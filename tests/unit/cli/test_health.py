@@ -128,6 +128,23 @@ def test_probe_finds_the_agent_and_tells_whether_it_lives(stage: Stage, site: Si
     assert "the main loop has not answered for 60.0 s" in err
 
 
+@pytest.mark.parametrize(("word", "near"), [("--confg=a", "--config"), ("--prob", "--probe"), ("--jsno", "--json")])
+def test_probe_knows_its_options(stage: Stage, word: str, near: str) -> None:
+    """A word that is none of them is an error that names the nearest one, and nobody is asked."""
+    code, _, err = stage.run("health", "--probe", word)
+
+    assert 2 == code
+    assert f"No such option: {word.partition('=')[0]}" in err
+    assert near in err.partition("No such option")[2]
+
+
+def test_probe_passes_by_a_guarded_port(stage: Stage, site: Site) -> None:
+    """Where the port may ask for certificates and passwords, the local socket is asked: it needs neither."""
+    words = ["--set", f"web.listen={site.addresses.tcp}", "--set", "web.config_file=/nowhere.yml"]
+
+    assert (0, "ok\n", "") == stage.run("health", "--probe", "-d", str(stage.directory), *words, at=False)
+
+
 def test_probe_obeys_the_environment(stage: Stage, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the agent does."""
     monkeypatch.setenv("TELEMETRY_AGENT__WEB__LISTEN", site.addresses.tcp)

@@ -1,4 +1,4 @@
-"""The plain forms of `run` mean the same with and without typer."""
+"""The plain forms of `run` and `health --probe` mean the same with and without typer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.cli import commands, quick
+from agent.cli import commands, main, quick
 from agent.cli.options import Invocation
 
 PLAIN = (
@@ -22,6 +22,13 @@ PLAIN = (
     ["--directory", "there", "--config", "a", "run", "here", "-c", "b"],
     ["--directory=there", "run", ""],
     ["run", "--set", "rotation.pre=['a', '--b=c']"],
+)
+
+
+PROBES = (
+    ["health", "--probe"],
+    ["-c", "a.toml", "--set", "a=1", "health", "--probe", "--set=b=2", "-d", "there"],
+    ["--directory", "there", "health", "--config=b", "--probe"],
 )
 
 
@@ -47,10 +54,33 @@ def test_a_plain_line_means_what_typer_reads(words: list[str], monkeypatch: pyte
     assert asked[0] == asked[1]
 
 
+@pytest.mark.parametrize("words", PROBES, ids=" ".join)
+def test_a_plain_probe_asks_what_typer_would_ask(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configuration file, overrides in their order and directory, whoever reads them."""
+    asked: list[tuple[str | None, list[str], str | None]] = []
+
+    def probe(config: str | None, overrides: list[str], directory: str | None) -> int:
+        asked.append((config, overrides, directory))
+        return 7
+
+    monkeypatch.setattr("agent.cli.probe.probe", probe)
+    with pytest.raises(SystemExit) as left:
+        commands.app(words, prog_name="telemetry-agent", obj=Invocation())
+
+    assert (7, 7) == (left.value.code, main(words))
+    assert asked[0] == asked[1]
+
+
 @pytest.mark.parametrize(
     "words",
     [
         [],
+        ["health"],
+        ["health", "--probe", "--help"],
+        ["health", "--probe", "--confg", "a"],
+        ["health", "--probe", "here"],
+        ["--probe", "health"],
+        ["run", "--probe"],
         ["status"],
         ["--version"],
         ["--debug", "run"],
