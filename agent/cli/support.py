@@ -57,7 +57,7 @@ def support(
     from agent.sinks.hiding import Hider
 
     loaded = load_managed(context, config, overrides, directory)
-    hide = Hider(secret_texts(loaded.config), os.environ)
+    hide = Hider(secret_texts(loaded.config), _variables(loaded.config.state_path))
     path = os.path.abspath(output or time.strftime("telemetry-agent-support-%Y%m%d-%H%M%S.tar.gz", time.gmtime()))
     members = {name: hide(text) for name, text in _members(loaded, seconds)}
     try:
@@ -68,6 +68,19 @@ def support(
     print(f"wrote {printable(path)}")
     for name, text in members.items():
         print(f"  {name:20} {len(text.encode()):>9} bytes")
+
+
+def _variables(state: str) -> dict[str, str]:
+    """What references may stand for: the variables of the running agent, which may have others than this command."""
+    from agent.web.remote import RemoteControl
+
+    found = dict(os.environ)
+    try:
+        with open(f"/proc/{RemoteControl(state).status().pid}/environ", "rb") as file:
+            pairs = file.read().split(b"\0")
+    except (AgentError, OSError):
+        return found
+    return found | {os.fsdecode(name): os.fsdecode(value) for name, _, value in (one.partition(b"=") for one in pairs)}
 
 
 def _members(loaded: Loaded, seconds: float) -> Iterator[tuple[str, str]]:
@@ -120,7 +133,7 @@ def _of_the_running(agent: RemoteControl, seconds: float) -> Iterator[tuple[str,
 def _of_files(loaded: Loaded) -> Iterator[tuple[str, Callable[[], str]]]:
     from agent.cli import reach
 
-    yield "status.json", lambda: _json(reach.status(loaded.config))
+    yield "status.json", lambda: _json(reach.status(loaded.config, loaded.path))
     yield "health.json", lambda: _json(reach.health(loaded.config))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.kit.errors import ConfigError
 
-_REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
+REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
 
 
 def resolve(text: str, environ: Mapping[str, str]) -> str:
@@ -28,7 +28,7 @@ def resolve(text: str, environ: Mapping[str, str]) -> str:
                 f"a secret cannot be read: {what}", path=name, hint="it is named in [[forward]] or [[notifier]]"
             ) from None
 
-    return _REFERENCE.sub(value, text)
+    return REFERENCE.sub(value, text)
 
 
 def resolve_all(headers: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
