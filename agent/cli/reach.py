@@ -56,7 +56,7 @@ def control(config: Config) -> Iterator[Control]:
     if agent:
         yield agent
         return
-    from agent.duties.keeper import offline
+    from agent.duties.commands import offline
     from agent.streams import rights
 
     rights.settle(config)
@@ -126,14 +126,14 @@ def letters(config: Config, consumer: str | None) -> list[tuple[str, Letter]]:
         return [(name, one) for name in names for one in DeadLetters(state, name).all()]
 
 
-def status(config: Config) -> Status:
-    """The running agent's snapshot, else what the files alone say."""
+def status(config: Config, path: str) -> Status:
+    """The running agent's snapshot, else what the files alone say; `path` is where the configuration came from."""
     agent = running(config)
     if agent:
         return agent.status()
     from agent.streams import report
 
-    return report.offline(config, SystemClock())
+    return report.offline(config, SystemClock(), path)
 
 
 def health(config: Config) -> Health:

@@ -40,7 +40,8 @@ def status(
     """
     from agent.cli import reach
 
-    answer = reach.status(load_managed(context, config, overrides, directory).config)
+    loaded = load_managed(context, config, overrides, directory)
+    answer = reach.status(loaded.config, loaded.path)
     if json:
         print_json(answer)
     else:

@@ -12,11 +12,16 @@ from agent.control import StreamStatus, length_limit
 from agent.health.check import Finding, healthy, unhealthy, warning
 from agent.health.surroundings import Surroundings
 from agent.kit.units import Duration, Size
+from agent.kit.words import count
 
 _TAIL = 64 << 10
 _SIGNAL = re.compile(rb'^\s*\{\s*"resource(Spans|Logs|Metrics)"', re.MULTILINE)
 _WORDS = {b"Spans": "traces", b"Logs": "logs", b"Metrics": "metrics"}
 _NAMED = 5
+
+
+def _fine(number: int) -> str:
+    return "no stream yet" if not number else f"{count(number, 'stream')} {'is' if number == 1 else 'are'} fine"
 
 
 class StreamCheck:
@@ -37,7 +42,7 @@ class StreamCheck:
         if self._rule.present and not any(one.state != "gone" for one in found):
             return unhealthy(f"no stream matches {self._rule.match!r}")
         if not problems:
-            return healthy(f"{len(found)} streams are fine", value=len(found))
+            return healthy(_fine(len(found)), value=len(found))
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         said = "; ".join(problems[:_NAMED]) + more
         hint = "`telemetry-agent status` and `telemetry-agent audit` tell more"

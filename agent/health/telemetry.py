@@ -7,6 +7,7 @@ import stat
 
 from agent.health.check import Finding, healthy, unhealthy
 from agent.health.surroundings import Surroundings
+from agent.kit.words import size
 
 
 class TelemetryCheck:
@@ -32,6 +33,6 @@ class TelemetryCheck:
             return unhealthy(f"{path} may not be read and written by the agent's user")
         directory = self._around.status().directory
         if directory.critical:
-            said = "; ".join(directory.problems) or f"{directory.total_bytes} bytes are above its critical size"
+            said = "; ".join(directory.problems) or f"{size(directory.total_bytes)} are above its critical size"
             return unhealthy(said, hint="give it more room, or lower the limits in [rotation] and [retention]")
-        return healthy(f"{path} takes {directory.total_bytes} bytes", value=directory.total_bytes)
+        return healthy(f"{path} takes {size(directory.total_bytes)}", value=directory.total_bytes)

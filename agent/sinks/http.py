@@ -8,6 +8,7 @@ the system's certificate store, which is where operators put their own authority
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import zlib
@@ -151,9 +152,16 @@ def _failure(error: Exception, url: httpx.URL, timeout: float) -> Retry:
     kind = _kind(error)
     if kind is ErrorClass.TIMEOUT:
         return Retry(f"no whole answer from {place(url)} within {timeout:g} s", kind)
-    cause = next((str(one) for one in reversed(list(_causes(error))) if str(one)), type(error).__name__)
+    cause = next((said for one in reversed(list(_causes(error))) if (said := _said(one))), type(error).__name__)
     verb = "lost the connection to" if kind is ErrorClass.DISCONNECTED else "cannot reach"
     return Retry(f"{verb} {place(url)}: {cause}", kind)
+
+
+def _said(error: BaseException) -> str:
+    """The system's own words where it was the system: asyncio's do not say "refused"."""
+    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or not error.errno:
+        return str(error)
+    return str(error.strerror) if isinstance(error, socket.gaierror) else os.strerror(error.errno)
 
 
 def _kind(error: Exception) -> ErrorClass:

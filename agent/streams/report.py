@@ -56,12 +56,17 @@ def directory(engine: Engine) -> DirectoryStatus:
         capacity_bytes=info.f_blocks * info.f_frsize,
         filesystem=root.filesystem,
         critical=critical,
-        problems=_problems(engine, total, critical),
+        problems=_problems(engine, total, critical, info.f_bavail * info.f_frsize),
     )
 
 
-def _problems(engine: Engine, total: int, critical: bool) -> list[str]:
+def _problems(engine: Engine, total: int, critical: bool, free: int) -> list[str]:
     found: list[str] = []
+    if not free:
+        found.append(
+            "no byte is free on the file system: writers cannot append; sealing goes on from the space kept for it; "
+            "free space, or lower [retention]"
+        )
     if critical:
         found.append(
             f"{total} bytes are used, more than files.critical_total ({engine.config.files.critical_total}): "
@@ -203,9 +208,10 @@ def _plain(size: int | None) -> int | None:
     return None if size is None else int(size)
 
 
-def offline(config: Config, clock: Clock) -> Status:
+def offline(config: Config, clock: Clock, config_path: str = "") -> Status:
     """What the files alone say, while no agent runs or beside one that cannot be asked; changes nothing.
 
+    `config_path` is the file the configuration came from, empty for the defaults.
     Raises FileNotFoundError when there is no such directory.
     """
     engine = Engine(config, clock, Metrics(), lambda: None)
@@ -218,7 +224,7 @@ def offline(config: Config, clock: Clock) -> Status:
             running=False,
             started=0.0,
             ready=False,
-            config_path="",
+            config_path=config_path,
             watcher=WatcherStatus(mode="stopped"),
             components=[],
         )

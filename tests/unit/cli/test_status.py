@@ -56,6 +56,16 @@ def test_status_of_a_stopped_agent_says_so() -> None:
     assert "configuration is the defaults\n\n" in text
 
 
+def test_status_of_a_stopped_agent_names_its_configuration(stage: Stage) -> None:
+    """The file that was read is named, with a running agent and without one."""
+    path = stage.directory.parent / "own.toml"
+    path.write_text(f"[files]\ndirectory = {str(stage.directory)!r}\n")
+    code, out, _ = stage.run("status", "--config", str(path), at=False)
+
+    assert 0 == code
+    assert f"configuration {path}\n" in out
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 130])
 def test_a_narrow_terminal_drops_columns_before_it_breaks_rows(width: int) -> None:
     """On a narrow screen the less important columns go; name, state, live bytes and next rotation stay."""

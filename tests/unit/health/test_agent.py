@@ -27,11 +27,11 @@ def stream(around: Around, **keys: Any) -> StreamCheck:
 @pytest.mark.parametrize(
     ("found", "state", "message"),
     [
-        ({}, "healthy", "1 streams are fine"),
+        ({}, "healthy", "1 stream is fine"),
         ({"state": "refused", "why": "a symlink"}, "warning", "a.json is refused: a symlink"),
         ({"state": "failing", "why": "no space"}, "unhealthy", "a.json is failing: no space"),
         ({"flags": ["overdue"]}, "warning", "a.json should have been rotated by now"),
-        ({"flags": ["warn_size"]}, "healthy", "1 streams are fine"),
+        ({"flags": ["warn_size"]}, "healthy", "1 stream is fine"),
         (
             {"flags": ["size_limit"], "apparent_size": 60, "size_limit": 100, "days_left": 7.9},
             "warning",
@@ -40,7 +40,7 @@ def stream(around: Around, **keys: Any) -> StreamCheck:
                 "back, its length only once nobody has it open: restart its writer when it suits"
             ),
         ),
-        ({"state": "gone", "flags": ["overdue"]}, "healthy", "1 streams are fine"),
+        ({"state": "gone", "flags": ["overdue"]}, "healthy", "1 stream is fine"),
     ],
 )
 def test_streams_in_trouble_are_named(around: Around, found: dict[str, Any], state: str, message: str) -> None:

@@ -62,6 +62,7 @@ def test_a_disk_that_is_full_is_told_and_leaves_the_agent_alive(tmp_path: Path) 
         program.wait_ready()
         fill(disk / "filler")
         wait_for(lambda: "disk_space is unhealthy" in issues(program), program)
+        wait_for(lambda: "no byte is free" in program.get("/api/v1/status")[1], program)
 
         assert [200] * 3 == [program.get(path)[0] for path in ("/livez", "/readyz", "/startupz")]
         assert 503 == program.get("/health")[0]
