@@ -53,6 +53,7 @@ def damage(directory: Path, stream: str, how: Damage) -> int:
     """Damage one record in EVERY of a stream's sealed ones, the first of them in the middle; how many that were."""
     found = [segments.load(path) for path in directory.glob("*.gz")]
     chain = sorted((one for one in found if one.index["stream"] == stream), key=lambda one: one.start)
+    end = chain[-1].index["physical"][1]
     count = seen = shift = 0
     for segment in chain:
         lines = _content(segment).splitlines(keepends=True)
@@ -62,7 +63,7 @@ def damage(directory: Path, stream: str, how: Damage) -> int:
         seen += len(lines)
         count += len(places)
         shift = _rewrite(segment, b"".join(lines), shift)
-    _shift_live(directory / stream, chain[-1].index["physical"][1], shift)
+    _shift_live(directory / stream, end, shift)
     return count
 
 
@@ -114,17 +115,15 @@ def _shift_live(path: Path, end: int, shift: int) -> None:
 
 def _rewrite(segment: Segment, content: bytes, shift: int) -> int:
     """Give a segment other content, moved by `shift`; by how much the next one has to move."""
-    index = segment.index
     body = gzip.compress(content, 1, mtime=0)
     start = segment.start + shift
-    first = index["physical"][0] + shift
-    index |= {
+    first = segment.index["physical"][0] + shift
+    index = segment.index | {
         "logical": [start, start + len(content)],
         "physical": [first, first + len(content)],
         "records": content.count(b"\n"),
         "members": [[0, 0]],
         "digest": hashlib.sha256(body).hexdigest(),
     }
-    moved = start + len(content) - segment.end
     segment.path.write_bytes(body + segments.last_member(index))
-    return moved
+    return start + len(content) - segment.end
