@@ -11,7 +11,7 @@ in a stream. Names are printable (control characters and invalid UTF-8 escaped).
 from agent.control.alerting import Alerting, AlertRuleStatus, AlertsStatus, AlertStatus, NotifierStatus, Trial
 from agent.control.checks import CheckStatus
 from agent.control.commands import Control, PlanItem, Reloaded, Rotated
-from agent.control.delivery import CursorStatus, Delivery, ForwardStatus, Replayed
+from agent.control.delivery import CursorStatus, Delivery, ForwardStatus, Replayed, left_out
 from agent.control.status import MemoryState, Own, Status
 from agent.control.streams import (
     NEARLY,
@@ -54,5 +54,6 @@ __all__ = [
     "StreamStatus",
     "Trial",
     "WatcherStatus",
+    "left_out",
     "length_limit",
 ]

@@ -41,11 +41,19 @@ class ForwardStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Batches that waited on disk because no endpoint might be asked."""
     backlog_bytes: int
     lag_seconds: float
+    left_out: dict[str, int] = {}
+    """The same by reason: `filter`, `sample`."""
     unsent_ratio: float | None = None
     """How full the bounds of `[forward.unsent]` are in the fullest stream, 1 at a bound; null where there are none."""
     last_success: float | None = None
     last_failure: float | None = None
     last_error: str = ""
+
+
+def left_out(forward: ForwardStatus) -> str:
+    """What processing kept from leaving, in words; empty where that is nothing."""
+    words = {"filter": "filtered", "sample": "sampled"}
+    return ", ".join(f"{count:,} {words.get(why, why)}" for why, count in sorted(forward.left_out.items()) if count)
 
 
 class CursorStatus(msgspec.Struct, frozen=True, kw_only=True):

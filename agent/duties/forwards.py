@@ -21,7 +21,7 @@ from agent.duties import series
 from agent.duties.budget import Budget
 from agent.duties.keeper import Keeper
 from agent.duties.ledger import Ledger
-from agent.duties.parcel import Part, Record, pack
+from agent.duties.parcel import Part, Records, pack
 from agent.duties.processing import chain
 from agent.duties.shipper import Consumer
 from agent.kit import log
@@ -120,6 +120,7 @@ class Forwards:
             empty=books.empty,
             filtered=sum(books.filtered.values()),
             dropped_items=sum(books.dropped.values()),
+            left_out=books.dropped,
             unsettled=books.unsettled,
             in_flight=books.in_flight,
             exports=books.successes + books.refusals,
@@ -314,10 +315,10 @@ async def _replay(consumer: Consumer, ids: list[str]) -> Replayed:
 
 
 def _parts(consumer: Consumer, one: Letter) -> list[Part]:
-    record = Record(one.start, one.end, one.content)
+    record = Records([one.content], [(one.start, one.end)])
     otlp = consumer.forward.kind == "otlp"
     parcel = pack(
-        one.stream, one.stream_id, [record], one.start, one.end, otlp=otlp, max_record=consumer.forward.max_record,
+        one.stream, one.stream_id, record, one.start, one.end, otlp=otlp, max_record=consumer.forward.max_record,
         process=consumer.process,
     )  # fmt: skip
     for bad in parcel.refused:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agent.control import CheckStatus, DirectoryStatus, ForwardStatus, NextRotation, Own, Status, StreamStatus
+from agent.control import (
+    CheckStatus,
+    DirectoryStatus,
+    ForwardStatus,
+    NextRotation,
+    Own,
+    Status,
+    StreamStatus,
+    left_out,
+)
 from agent.health.check import Level
 from agent.kit.words import duration, moment, percent, size
 from agent.web import spark
@@ -28,8 +37,8 @@ _STREAM = (
 )  # fmt: skip
 _FORWARD = (
     Column("Destination"), Column("State"), Column("Waiting"), Column("Behind", number=True),
-    Column("Delivered", number=True), Column("Refused", number=True), Column("Last success", number=True),
-    Column("Last error"),
+    Column("Delivered", number=True), Column("Left out", number=True), Column("Refused", number=True),
+    Column("Last success", number=True), Column("Last error"),
 )  # fmt: skip
 _CHECK = (Column("Check"), Column("State"), Column("What it found"), Column("What to do"), Column("For", number=True))
 _SEGMENT = (
@@ -173,10 +182,17 @@ def _forward(one: ForwardStatus, now: float, history: History) -> list[Child]:
         join(size(one.backlog_bytes), chart),
         duration(one.lag_seconds),
         f"{one.delivered:,}",
+        _left_out(one),
         tag("span", f"{one.dead_lettered:,}", class_="bad") if one.dead_lettered else "none",
         "never" if one.last_success is None else f"{duration(now - one.last_success)} ago",
         one.last_error if failing else NONE,
     ]
+
+
+def _left_out(one: ForwardStatus) -> Child:
+    """By the rules of the destination; of some records nothing is left."""
+    told = left_out(one)
+    return name(told, f"{one.filtered:,} records whole" if one.filtered else "") if told else "none"
 
 
 def checks(found: list[CheckStatus], now: float) -> Markup:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.cli.output import fitted
 from agent.cli.top.look import Look
-from agent.control import ForwardStatus, Own, Status, StreamStatus
+from agent.control import ForwardStatus, Own, Status, StreamStatus, left_out
 from agent.kit.errors import printable
 from agent.kit.words import duration, moment, percent, size
 
@@ -25,7 +25,7 @@ _STREAMS_AT_LEAST = 3
 _UNBOUNDED = 10_000
 
 _STREAM_DROP = ("METHOD", "SEGMENTS", "LOST", "NEXT ROTATION")
-_FORWARD_DROP = ("DESTINATION", "REFUSED", "IN FLIGHT", "DELIVERED")
+_FORWARD_DROP = ("DESTINATION", "REFUSED", "IN FLIGHT", "LEFT OUT", "DELIVERED")
 _RIGHT = ("UNSEALED", "WRITTEN/S", "SEGMENTS", "LOST", "WAITING", "BEHIND", "RECORDS/S", "DELIVERED", "REFUSED",
           "IN FLIGHT")  # fmt: skip
 
@@ -158,12 +158,13 @@ def _forwards(console: Console, look: Look, status: Status) -> Iterator[Renderab
         return
     rates = look.delivered_per_second
     yield Text("")
-    rows = [_forward(one, rates) for one in status.forwards]
+    processing = any(one.left_out for one in status.forwards)
+    rows = [_forward(one, rates, processing=processing) for one in status.forwards]
     styles = ["" if one.breaker == "closed" else "red" for one in status.forwards]
     yield fitted(console, rows, styles, drop=_FORWARD_DROP, right=_RIGHT)
 
 
-def _forward(one: ForwardStatus, rates: dict[str, float]) -> dict[str, str]:
+def _forward(one: ForwardStatus, rates: dict[str, float], *, processing: bool) -> dict[str, str]:
     return {
         "SINK": printable(one.name),
         "CIRCUIT": one.breaker,
@@ -171,6 +172,8 @@ def _forward(one: ForwardStatus, rates: dict[str, float]) -> dict[str, str]:
         "BEHIND": duration(one.lag_seconds),
         "RECORDS/S": f"{rates[one.name]:,.0f}" if one.name in rates else "...",
         "DELIVERED": f"{one.delivered:,}",
+        # Of spans, log records and data points; most destinations get all there is.
+        **({"LEFT OUT": left_out(one) or "0"} if processing else {}),
         "IN FLIGHT": str(one.in_flight),
         "REFUSED": f"{one.dead_lettered:,}",
         "DESTINATION": printable(one.destination),

@@ -84,6 +84,19 @@ def test_top_looks_like_this(width: int) -> None:
         assert max(map(len, text.splitlines())) <= width
 
 
+def test_top_tells_what_rules_leave_out() -> None:
+    """By reason, in a column that is only there where a destination has such rules."""
+    vendor = sink("vendor", left_out={"sample": 5311, "filter": 1204})
+    status = msgspec.structs.replace(AFTER, forwards=[sink("all"), vendor])
+
+    text = drawn(msgspec.structs.replace(SECOND, status=status), 140)
+
+    heads, all_of_it, some = text.partition("SINK")[2].splitlines()[:3]
+    assert "LEFT OUT" in heads
+    assert "1,204 filtered, 5,311 sampled" in some
+    assert "filtered" not in all_of_it
+
+
 @pytest.mark.parametrize("height", [14, 18, 24])
 def test_on_a_low_screen_streams_that_stand_still_go(height: int) -> None:
     """Those in trouble and the busiest stay; the others are counted."""

@@ -66,8 +66,8 @@ def everything(server: Hostile) -> bytes:
 def test_with_nothing_configured_bytes_pass_untouched() -> None:
     """The very same objects, in the very same order: nobody parses them for processing."""
     assert chain(Forward(name="a"), {}) is None
-    (part,) = pack("a", "id", records := list(lines(0, span(1) + span(2))), 0, 9, otlp=True, max_record=999).parts
-    assert all(sent is one.line for sent, one in zip(part.batch.records, records, strict=True))
+    (part,) = pack("a", "id", records := lines(0, span(1) + span(2)), 0, 9, otlp=True, max_record=999).parts
+    assert all(sent is line for sent, line in zip(part.batch.records, records.lines, strict=True))
     assert () == part.originals
 
 
@@ -170,7 +170,7 @@ def test_a_step_that_fails_lets_nothing_past() -> None:
         def __call__(self, _: Any) -> int:
             raise KeyError(SECRET)
 
-    found = pack("a", "id", list(lines(0, PLANTED)), 0, 9, otlp=True, max_record=999, process=Chain([Broken()]))
+    found = pack("a", "id", lines(0, PLANTED), 0, 9, otlp=True, max_record=999, process=Chain([Broken()]))
     assert [] == found.parts
     assert [(ErrorClass.PROCESSING, "could not be processed: KeyError")] == [
         (one.kind, one.reason) for one in found.refused
@@ -194,6 +194,7 @@ def test_books_balance_with_what_was_left_out(tmp_path: Path, server: Hostile) -
     assert (20, 40, 1, 1) == (status.delivered, status.filtered, status.empty, status.dead_lettered)
     assert (20, 20) == (value("filtered_records", "filter"), value("filtered_records", "sample"))
     assert (20, 20, 40) == (value("dropped_items", "filter"), value("dropped_items", "sample"), status.dropped_items)
+    assert {"filter": 20, "sample": 20} == status.left_out
     assert 0 == status.backlog_bytes
     assert {b"a"} == {b"b" if b'"stringValue":"b"' in body else b"a" for body in bodies(server)}
 

@@ -82,7 +82,8 @@ def busy() -> Status:
         {"name": "package.json", "state": "refused", "method": "refused", "why": "it is a document; exclude it"},
     ]  # fmt: skip
     found = msgspec.structs.replace(status_with(streams=streams), now=NOW, started=NOW - 3600, own=OWN, lost_bytes=4096)
-    failing = sink(breaker="open", backlog_bytes=49_200_000, lag_seconds=61.0, last_failure=NOW, last_error="refused")
+    failing = sink(breaker="open", backlog_bytes=49_200_000, lag_seconds=61.0, last_failure=NOW, last_error="refused",
+                   left_out={"filter": 1204, "sample": 5311}, filtered=85)  # fmt: skip
     return msgspec.structs.replace(found, forwards=[failing])
 
 
@@ -114,7 +115,7 @@ def test_one_sees_what_is_where_why_and_what_to_do(site: Site) -> None:
         "Problem traces.json lost at least 4.1 kB since the agent started What to do: run: telemetry-agent audit",
         "in about 1m 15s, by size", "3 · 9.0 MB", "1m 30s ago", "circuit open", "49.2 MB", "1m 1s",
         "traces_1.json.gz", "6,537", "3.0 MB → 262 kB", "retire", "33% of 134 MB memory, tight", "120% of 50 B",
-        "version 1.2.3, pid 7, up 1h",
+        "version 1.2.3, pid 7, up 1h", "1,204 filtered, 5,311 sampled 85 records whole",
     ):  # fmt: skip
         assert wanted in words
 
