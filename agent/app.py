@@ -282,7 +282,7 @@ class Agent:
                 self.clock.sleep(0.2)
         self.components.report("keeper", "ok")
         self.outputs.open()
-        self.alerter.open(self.keeper.engine.state)
+        self.alerter.open(self.keeper.engine.grounds.state)
         if self.config.forward:
             engine = self.keeper.engine
             self.forwards = Forwards(engine, self.keeper.views, self.clock, self.components, os.environ, self.budget)
@@ -299,7 +299,7 @@ class Agent:
         self.components.report("health", "ok")
 
     def _serve(self) -> None:
-        state = self.keeper.engine.state
+        state = self.keeper.engine.grounds.state
         if state is None:
             return
         if self.config.web.test_endpoints:

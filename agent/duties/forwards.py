@@ -34,6 +34,7 @@ from agent.streams import cursors as cursor_files
 from agent.streams.cursors import Cursors
 from agent.streams.deadletters import DeadLetters, Letter
 from agent.streams.engine import Engine
+from agent.streams.engine import peek as peek_engine
 from agent.streams.lag import fullness, lag
 from agent.streams.reader import View, view
 from agent.streams.views import Views
@@ -49,9 +50,10 @@ class Forwards:
         budget: Budget | None = None,
     ) -> None:  # fmt: skip
         """Make every consumer; the engine is open. Raises ConfigError for a destination that cannot be used."""
-        if engine.state is None:
-            raise AgentError("there is no state directory", path=engine.config.state_path)
-        self._state = engine.state
+        state = engine.grounds.state
+        if state is None:
+            raise AgentError("there is no state directory", path=engine.catalog.config.state_path)
+        self._state = state
         self._views = views
         self._clock = clock
         self._components = components
@@ -61,7 +63,7 @@ class Forwards:
         self.consumers = {
             name: Consumer(
                 forward, build(forward, clock, environ), views, cursors,
-                DeadLetters(engine.state, name, limit=forward.dead_letters), clock,
+                DeadLetters(state, name, limit=forward.dead_letters), clock,
                 Trail(name, forward, components, engine), budget, chain(forward, environ),
             )
             for name, cursors in engine.holding.cursors.items()
@@ -247,18 +249,12 @@ def standing(
 
 def peek(config: Config, clock: Clock) -> list[CursorStatus]:
     """The same from the files alone, changing nothing. Raises FileNotFoundError when there is no such directory."""
-    engine = Engine(config, clock, Metrics(), lambda: None)
-    engine.peek()
-    try:
-        engine.look("", None)
-        if engine.state is None:
+    with peek_engine(config, clock) as engine:
+        state, configured = engine.grounds.state, engine.holding.cursors
+        if state is None:
             return []
-        configured = engine.holding.cursors
-        names = [name for name in cursor_files.consumers(engine.state) if name not in configured]
-        others = {name: Cursors(engine.state, name) for name in names}
+        others = {name: Cursors(state, name) for name in cursor_files.consumers(state) if name not in configured}
         return list(standing(configured, others, [view(one) for one in engine.catalog.all()], clock.now()))
-    finally:
-        engine.close()
 
 
 @contextmanager
@@ -268,7 +264,7 @@ def offline(config: Config, clock: Clock, environ: Mapping[str, str]) -> Iterato
     keeper = Keeper(config, clock, Metrics(), components)
     keeper.open(watch=False)
     try:
-        keeper.engine.look("", None)
+        keeper.engine.lookout.look("", None)
         keeper.complete_views()
         yield Forwards(keeper.engine, keeper.views, clock, components, environ)
     finally:

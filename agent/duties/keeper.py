@@ -34,9 +34,11 @@ from agent.kit import log
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, RefusedError, StoppingError, printable
 from agent.metrics import Metrics
-from agent.streams import plan, report
+from agent.streams import dues, plan, report
 from agent.streams.catalog import Stream
-from agent.streams.engine import Due, Engine, ReplacedError, managed
+from agent.streams.dues import Due
+from agent.streams.engine import Engine
+from agent.streams.grounds import ReplacedError
 from agent.streams.seal import Sealed
 from agent.streams.views import Views
 
@@ -89,11 +91,10 @@ class Keeper:
         self._reloader = reloader
         self._stopping = threading.Event()
         self.requests = Requests(wake)
-        self.engine = Engine(config, clock, metrics, self._breathe)
         self.views = Views(clock)
         """What consumers read by; kept up only where there are some."""
-        if config.forward:
-            self.engine.changed = self.views.publish
+        changed = self.views.publish if config.forward else None
+        self.engine = Engine(config, clock, metrics, self._breathe, changed=changed)
         self.forwards: Callable[[], list[ForwardStatus]] = list
         self.own: Callable[[], Own | None] = lambda: None
         self._watcher: Watcher | None = None
@@ -117,8 +118,8 @@ class Keeper:
         self.engine.audit.write("start", config=self._config_path)
         if watch:
             self._watcher = Watcher(
-                managed(self.engine),
-                files=self.engine.config.files,
+                self.engine.grounds.managed(),
+                files=self.engine.catalog.config.files,
                 clock=self._clock,
                 wake=self._wake,
                 relevant=self.engine.survey.relevant,
@@ -144,7 +145,7 @@ class Keeper:
     @property
     def ready(self) -> bool:
         """True once everything was looked at."""
-        return self._snapshot is not None and self.engine.swept
+        return self._snapshot is not None and self.engine.survey.swept
 
     # -- the duty
 
@@ -155,17 +156,17 @@ class Keeper:
         self._check_root()
         candidates = self._look(now)
         candidates.update(self._look_again(now))
-        if self.engine.changed and self.engine.swept and not self.views.ready:
+        if self.engine.lookout.observed and self.engine.survey.swept and not self.views.ready:
             self.complete_views()
         outcomes = self._seal_due(candidates)
         pending = self._release(now)
-        self.engine.reset()
+        self.engine.rounds.reset()
         if any(outcome.segment for outcome in outcomes):
             self._next_retain = min(self._next_retain, max(now, self._retained + RETAIN_SOON))
-        if now >= self._next_retain or self.engine.cramped:
-            self.engine.cramped = False
+        if now >= self._next_retain or self.engine.squeeze.cramped:
+            self.engine.squeeze.cramped = False
             self._retain(now)
-            self._deadlines.update(dict.fromkeys(self.engine.bury(), now))
+            self._deadlines.update(dict.fromkeys(self.engine.rounds.bury(), now))
         self._lines.touch(candidates)
         self._lines.touch(outcome.stream for outcome in outcomes)
         news = self.ready and not (self._snapshot and self._snapshot.ready)  # who asks once it is ready finds all
@@ -175,7 +176,7 @@ class Keeper:
 
     def _check_root(self) -> None:
         try:
-            self.engine.check_root()
+            self.engine.grounds.check_root()
         except ReplacedError:
             self._replaced()
             raise
@@ -186,14 +187,14 @@ class Keeper:
         looks = self._watcher.due(now) if self._watcher else [Look("", None)]
         for look in looks:
             began = self._clock.monotonic()
-            looked = self.engine.look(look.directory, look.names)
+            looked = self.engine.lookout.look(look.directory, look.names)
             candidates.update(dict.fromkeys(looked.touched))
             candidates.update(dict.fromkeys(looked.suspects))
             if self._watcher:
                 ended = self._clock.monotonic()
                 self._watcher.report(look, looked.grew, ended - began, ended, self._soon(looked.touched))
                 if look.names is None:
-                    self._watcher.manage(managed(self.engine))
+                    self._watcher.manage(self.engine.grounds.managed())
         return candidates
 
     def _look_again(self, now: float) -> dict[Stream, None]:
@@ -203,7 +204,7 @@ class Keeper:
         for stream in again:
             leaves.setdefault(stream.place.relative, []).append(stream.leaf)
         for relative, names in leaves.items():
-            self.engine.look(relative, names)
+            self.engine.lookout.look(relative, names)
         return again
 
     def _soon(self, touched: list[Stream]) -> dict[str, float]:
@@ -216,13 +217,13 @@ class Keeper:
         return found
 
     def _seal_due(self, candidates: dict[Stream, None]) -> list[Sealed]:
-        ready, later = self.engine.due(candidates)
+        ready, later = dues.find(self.engine.tools, candidates)
         for stream in candidates:
             self._deadlines.pop(stream, None)
         outcomes = self._seal(ready)
         # What was just sealed may be due again soon, if it goes on growing as it did.
         done = [one for one in outcomes if (one.segment or one.captured) and not one.more]
-        soon, again = self.engine.due(outcome.stream for outcome in done)
+        soon, again = dues.find(self.engine.tools, (outcome.stream for outcome in done))
         for stream, due in [*later.items(), *again.items()]:
             if due.at is not None:
                 self._deadlines[stream] = due.at
@@ -233,7 +234,7 @@ class Keeper:
         return outcomes
 
     def _seal(self, ready: list[Due]) -> list[Sealed]:
-        outcomes = self.engine.seal(ready)
+        outcomes = self.engine.rotator.seal(ready)
         for outcome in outcomes:
             if outcome.error is not None:
                 self._deadlines[outcome.stream] = outcome.stream.not_before
@@ -251,24 +252,24 @@ class Keeper:
     def _release(self, now: float) -> bool:
         if now < self._next_release:
             return True
-        most, pending = self.engine.release()
+        most, pending = self.engine.rounds.release()
         self._next_release = now + (most / RELEASE_RATE if pending else RELEASE_EVERY)
         return pending
 
     def _retain(self, now: float) -> None:
         self._next_retain, self._retained = now + RETAIN_EVERY, now
         self._usage = report.directory(self.engine)
-        items = self.engine.plan_retention(self._usage.total_bytes)
-        if items and self.engine.swept:
-            self.engine.retain(items)
+        items = self.engine.shelves.surplus(self._usage.total_bytes)
+        if items and self.engine.survey.swept:
+            self.engine.shelves.clear(items)
             self._lines.touch(stream for stream, _ in items)
             self._usage = report.directory(self.engine)
             for stream, item in items:
                 _log.info("retired", stream=stream.name, segment=item.segment.name, reason=item.reason)
-        if self.engine.changed:
+        if self.engine.lookout.observed:
             self.views.keep({stream.id.hex() for stream in self.engine.catalog.all()})
         self._tell_critical(self._usage)
-        self.engine.keep_room()
+        self.engine.squeeze.keep_room()
 
     def complete_views(self) -> None:
         """Everything was looked at: consumers may read, also what is left of streams whose live file is gone."""
@@ -293,7 +294,7 @@ class Keeper:
         times = [self._next_retain]
         if pending:
             times.append(max(now + 0.001, self._next_release))
-        if self.engine.resting:
+        if self.engine.rounds.resting:
             times.append(now + REST)
         if self._deadlines:
             times.append(max(now + 0.005, min(self._deadlines.values())))
@@ -344,32 +345,17 @@ class Keeper:
 
     def rotate_here(self, names: list[str], reason: str = "request") -> list[Rotated]:
         """`rotate`, in the engine's own thread."""
-        for relative in list(self.engine.catalog.places):
-            self.engine.look(relative, None)
-        chosen = self._chosen(names)
+        self.engine.lookout.look_everywhere()
+        catalog = self.engine.catalog
+        chosen = catalog.find(names) if names else catalog.streams.values()
         outcomes = self._seal([Due(stream, reason) for stream in chosen if stream.facts.there or stream.departed])
         self._retain(self._clock.monotonic())
         return [_rotated(outcome) for outcome in outcomes]
 
-    def _chosen(self, names: list[str]) -> list[Stream]:
-        streams = self.engine.catalog.streams
-        by_name = {printable(name): stream for name, stream in streams.items()}
-        if not names:
-            return list(streams.values())
-        unknown = [name for name in names if name not in by_name]
-        if unknown:
-            raise AgentError(
-                f"no stream is called {', '.join(map(repr, unknown))}",
-                path=self.engine.config.files.directory,
-                hint=f"there are: {', '.join(sorted(by_name)[:10]) or 'none yet'}",
-            )
-        return [by_name[name] for name in names]
-
     def cleanup_here(self, *, dry_run: bool) -> list[PlanItem]:
         """`cleanup`, in the engine's own thread."""
-        for relative in list(self.engine.catalog.places):
-            self.engine.look(relative, None)
-        ready, _ = self.engine.due(self.engine.catalog.streams.values())
+        self.engine.lookout.look_everywhere()
+        ready, _ = dues.find(self.engine.tools, self.engine.catalog.streams.values())
         items = [
             PlanItem(action="seal", stream=printable(due.stream.name), target=printable(due.stream.leaf),
                      reason=due.reason, bytes=due.stream.live_bytes)
@@ -379,15 +365,15 @@ class Keeper:
             return items + [_planned(stream, item) for stream, item in self._retention()]
         outcomes = {outcome.stream: outcome for outcome in self._seal(ready)}
         done = [_carried_out(item, outcomes[due.stream]) for item, due in zip(items, ready, strict=True)]
-        self.engine.release(paced=False)
-        self.engine.reset()
+        self.engine.rounds.release(paced=False)
+        self.engine.rounds.reset()
         retired = self._retention()
-        self.engine.retain(retired)
+        self.engine.shelves.clear(retired)
         self._publish()
         return done + [_planned(stream, item, done=True) for stream, item in retired]
 
     def _retention(self) -> list[tuple[Stream, plan.Retire]]:
-        return self.engine.plan_retention(report.directory(self.engine).total_bytes)
+        return self.engine.shelves.surplus(report.directory(self.engine).total_bytes)
 
     def reload_here(self) -> Reloaded:
         """`reload`, in the engine's own thread."""
@@ -395,7 +381,7 @@ class Keeper:
             raise AgentError("nothing to reload: no agent runs")
         config, answer = self._reloader()
         if answer.ok:
-            self.engine.configure(config)
+            self.engine.catalog.configure(config)
             self._deadlines = dict.fromkeys(self.engine.catalog.streams.values(), 0.0)
             self._lines.touch(self.engine.catalog.streams.values())
         self.engine.audit.write("reload", reason="ok" if answer.ok else "rejected", why=answer.message)
@@ -449,10 +435,10 @@ def offline(config: Config, clock: Clock) -> Iterator[Control]:
     keeper = Keeper(config, clock, Metrics(), Components(clock))
     keeper.open(watch=False)
     try:
-        keeper.engine.look("", None)
-        keeper.engine.release(paced=False)
+        keeper.engine.lookout.look("", None)
+        keeper.engine.rounds.release(paced=False)
         yield _Here(keeper)
-        keeper.engine.release(paced=False)
-        keeper.engine.reset()
+        keeper.engine.rounds.release(paced=False)
+        keeper.engine.rounds.reset()
     finally:
         keeper.close()

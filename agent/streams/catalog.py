@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agent.config import Config, Retention, Rotation
 from agent.kit.disk import Directory
-from agent.kit.errors import CorruptError, RefusedError
+from agent.kit.errors import AgentError, CorruptError, RefusedError, printable
 from agent.streams import names, segment
 from agent.streams.incarnation import Incarnation
 from agent.streams.position import Identity
@@ -250,10 +250,24 @@ class Catalog:
         yield from self.orphans
 
     def configure(self, config: Config) -> None:
-        """Give every stream its rules from a new configuration."""
+        """Take new rules into force, for every stream; what only a start can change stays."""
         self.config = config
         for one in self.all():
             one.rotation, one.retention = config.rules_for(one.name)
+            one.refused = None
+            one.facts.scheduled = None
+
+    def find(self, wanted: Sequence[str]) -> list[Stream]:
+        """The streams of these printable names. Raises AgentError, which names some, where one is not there."""
+        by_name = {printable(name): stream for name, stream in self.streams.items()}
+        unknown = [name for name in wanted if name not in by_name]
+        if unknown:
+            raise AgentError(
+                f"no stream is called {', '.join(map(repr, unknown))}",
+                path=self.config.files.directory,
+                hint=f"there are: {', '.join(sorted(by_name)[:10]) or 'none yet'}",
+            )
+        return [by_name[name] for name in wanted]
 
 
 @dataclass(slots=True)

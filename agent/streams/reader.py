@@ -236,11 +236,10 @@ class Follower:
     """One stream of a directory that this process does not manage: its view is kept fresh from the files."""
 
     def __init__(self, config: Config, name: str, clock: Clock) -> None:
-        self._engine = Engine(config, clock, Metrics(), lambda: None)
-        self._engine.peek()
-        for relative in list(self._engine.catalog.places):
-            self._engine.look(relative, None)
-        self._stream = _named(self._engine, name)
+        self._engine = Engine(config, clock, Metrics(), lambda: None, reading=True)
+        self._engine.open()
+        self._engine.lookout.look("", None)
+        self._stream = self._engine.catalog.find([name])[0]
         self._seen = {one.name for one in self._stream.segments}
         self._recognise()
 
@@ -256,7 +255,7 @@ class Follower:
         archive = stream.place.archive
         if stream.open_part:
             stream.segments.pop()
-        part = self._engine.open_part(stream)
+        part = self._engine.recovery.peek(stream.place, names.open_name(stream.leaf), stream)
         fresh = [
             entry.name
             for entry in archive.entries()
@@ -296,17 +295,6 @@ class Follower:
     def close(self) -> None:
         """Let go of the directories."""
         self._engine.close()
-
-
-def _named(engine: Engine, name: str) -> Stream:
-    by_name = {printable(stream.name): stream for stream in engine.catalog.streams.values()}
-    if name not in by_name:
-        raise AgentError(
-            f"no stream is called {name!r}",
-            path=engine.config.files.directory,
-            hint=f"there are: {', '.join(sorted(by_name)[:10]) or 'none'}",
-        )
-    return by_name[name]
 
 
 def records(

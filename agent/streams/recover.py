@@ -47,6 +47,12 @@ class Recovery:
     quarantine: Directory | None
     hints: dict[str, Hint]
 
+    def expect(self, place: Place) -> None:
+        """Give the streams that hints tell of their ids, also those of which nothing was sealed yet."""
+        for hint in self.hints.values():
+            if leaf := _leaf(place, hint):
+                self.catalog.stream(place, leaf, hint.id)
+
     def restore(self, stream: Stream) -> None:
         """Set the stream's life from its newest segment and the hint, and what has to be released once more."""
         hint = self.hints.get(stream.id.hex())

@@ -21,10 +21,10 @@ from agent.control import (
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
 from agent.kit.errors import printable
-from agent.metrics import Metrics
 from agent.streams import names, plan
 from agent.streams.catalog import Stream
-from agent.streams.engine import Engine, growth
+from agent.streams.dues import growth
+from agent.streams.engine import Engine, peek
 
 _LONG = 60.0
 """Seconds after which the growth is that since the first look, not the present one."""
@@ -35,12 +35,12 @@ def directory(engine: Engine) -> DirectoryStatus:
     parts = sum(_parts(place.archive) for place in engine.catalog.places.values())
     live = sum(stream.facts.allocated for stream in engine.catalog.streams.values() if stream.facts.there)
     segments = sum(one.allocated for stream in engine.catalog.all() for one in stream.published)
-    quarantine = _files(engine.quarantine)
-    state = _files(engine.state)
+    quarantine = _files(engine.grounds.quarantine)
+    state = _files(engine.grounds.state)
     total = live + parts + segments + quarantine + state
     root = engine.catalog.places[""]
     info = os.fstatvfs(root.home.fd)
-    limit = engine.config.files.critical_total
+    limit = engine.catalog.config.files.critical_total
     critical = limit is not None and total > limit
     return DirectoryStatus(
         path=printable(root.home.path),
@@ -50,7 +50,7 @@ def directory(engine: Engine) -> DirectoryStatus:
         quarantine_bytes=quarantine,
         state_bytes=state,
         total_bytes=total,
-        max_total=_plain(engine.config.retention.max_total),
+        max_total=_plain(engine.catalog.config.retention.max_total),
         critical_total=_plain(limit),
         free_bytes=info.f_bavail * info.f_frsize,
         capacity_bytes=info.f_blocks * info.f_frsize,
@@ -69,10 +69,10 @@ def _problems(engine: Engine, total: int, critical: bool, free: int) -> list[str
         )
     if critical:
         found.append(
-            f"{total} bytes are used, more than files.critical_total ({engine.config.files.critical_total}): "
+            f"{total} bytes are used, more than files.critical_total ({engine.catalog.config.files.critical_total}): "
             "what is left is live or not allowed to be deleted; lower the limits in [rotation] or free space"
         )
-    found.extend(engine.problems())
+    found.extend(engine.grounds.problems())
     found.extend(f"{printable(name)}: {why}" for name, why in list(engine.survey.refused.items())[:20])
     return found
 
@@ -155,7 +155,7 @@ def _method(one: Stream) -> Method:
 
 def _flags(engine: Engine, one: Stream, verdict: plan.Due) -> list[str]:
     flags: list[str] = []
-    warn = engine.config.files.warn_size
+    warn = engine.catalog.config.files.warn_size
     if warn is not None and one.live_bytes > warn:
         flags.append("warn_size")
     if verdict.reason and one.fruitless > 1:
@@ -192,8 +192,8 @@ def status(
         now=wall,
         ready=ready,
         config_path=config_path,
-        service_name=engine.config.agent.service_name,
-        environment=engine.config.agent.environment,
+        service_name=engine.catalog.config.agent.service_name,
+        environment=engine.catalog.config.agent.environment,
         watcher=watcher,
         directory=usage or directory(engine),
         streams=streams,
@@ -214,10 +214,7 @@ def offline(config: Config, clock: Clock, config_path: str = "") -> Status:
     `config_path` is the file the configuration came from, empty for the defaults.
     Raises FileNotFoundError when there is no such directory.
     """
-    engine = Engine(config, clock, Metrics(), lambda: None)
-    engine.peek()
-    try:
-        engine.look("", None)
+    with peek(config, clock) as engine:
         return status(
             engine,
             clock,
@@ -228,8 +225,6 @@ def offline(config: Config, clock: Clock, config_path: str = "") -> Status:
             watcher=WatcherStatus(mode="stopped"),
             components=[],
         )
-    finally:
-        engine.close()
 
 
 def _parts(archive: Directory) -> int:

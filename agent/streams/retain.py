@@ -32,11 +32,11 @@ class Retainer:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
 
-    def carry_out(self, stream: Stream, item: Retire) -> int:
-        """Delete one segment; the bytes of disk it took. Raises OSError, the segment is there still then."""
+    def carry_out(self, stream: Stream, item: Retire) -> None:
+        """Delete one segment. Raises OSError, the segment is there still then."""
         found = next((one for one in stream.segments if one.name == item.segment.name), None)
         if found is None:
-            return 0
+            return
         self._sync_live(stream, found)
         reach("retain.synced")
         if item.mark and stream.published[-1] is found:
@@ -48,7 +48,6 @@ class Retainer:
         stream.segments.remove(found)
         self._tools.changed(stream)
         self._tell(stream, found, item)
-        return found.allocated
 
     def _tell(self, stream: Stream, found: Segment, item: Retire) -> None:
         if item.segment.hold.unsent and not found.marker:

@@ -1,50 +1,85 @@
-"""Retention's view of a catalogue: what lies where, how old it is, who still wants it. Reads, and changes nothing."""
+"""Retention over the catalogue: what lies where, how old it is, who still wants it; and what goes by plan."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from agent.config import Config
+from agent.kit.errors import AgentError
 from agent.kit.units import Share
 from agent.streams import plan
 from agent.streams.ages import Ages
 from agent.streams.catalog import Catalog, Stream
+from agent.streams.failures import failed
 from agent.streams.holding import Holding
+from agent.streams.load import Loader
+from agent.streams.retain import Retainer
+from agent.streams.survey import Survey
+from agent.streams.tools import Tools
 
 
-def plan_retention(
-    catalog: Catalog, config: Config, ages: Ages, holding: Holding, total: int
-) -> list[tuple[Stream, plan.Retire]]:
-    """What retention would delete now; `total` is what the directory takes on disk."""
-    shelves: list[plan.Shelf] = []
-    owners: dict[str, Stream] = {}
-    for stream in catalog.all():
-        if stream.published:
-            shelves.append(_shelf(stream, ages, holding))
-            owners.update({one.name: stream for one in stream.published})
-    items = plan.retire(shelves, _room(catalog, config, total))
-    return [(owners[item.segment.name], item) for item in items]
+@dataclass(slots=True)
+class Shelves:
+    """Plans retention and carries it out; one thread uses it."""
+
+    tools: Tools
+    catalog: Catalog
+    survey: Survey
+    ages: Ages
+    holding: Holding
+    retainer: Retainer
+    loader: Loader
+
+    def surplus(self, total: int) -> list[tuple[Stream, plan.Retire]]:
+        """What retention would delete now; `total` is what the directory takes on disk."""
+        self.ages.keep_time()
+        shelves: list[plan.Shelf] = []
+        owners: dict[str, Stream] = {}
+        for stream in self.catalog.all():
+            if stream.published:
+                shelves.append(self._shelf(stream))
+                owners.update({one.name: stream for one in stream.published})
+        items = plan.retire(shelves, _room(self.catalog, total))
+        return [(owners[item.segment.name], item) for item in items]
+
+    def clear(self, items: Iterable[tuple[Stream, plan.Retire]]) -> None:
+        """Carry out a plan. Streams of which nothing is left go with it."""
+        for stream, item in items:
+            self.tools.breathe()
+            try:
+                self.retainer.carry_out(stream, item)
+                self.ages.forget(stream.id.hex(), item.segment.name)
+            except (OSError, AgentError) as error:
+                failed(self.tools, stream, error)
+                if isinstance(error, FileExistsError):
+                    self.loader.unblock(stream)
+        self.catalog.orphans = [stream for stream in self.catalog.orphans if stream.segments]
+        for name, stream in list(self.catalog.streams.items()) if self.survey.swept else ():
+            if not (stream.segments or stream.facts.there or stream.pending or stream.departed):
+                del self.catalog.streams[name]
+                self.tools.hints.forget(stream.id.hex())
+                self.holding.forget(stream.id.hex())
+
+    def _shelf(self, stream: Stream) -> plan.Shelf:
+        """The open part is on no shelf: it is no segment yet."""
+        pending = {one.name for one in stream.pending}
+        segments = stream.published
+        claims = self.holding.claims(stream)
+        end = stream.incarnation.end if stream.incarnation else stream.end
+        rows = [
+            plan.Shelved(
+                stream.name, one.name, one.extent.end, age, one.allocated, one.marker, one is segments[-1],
+                one.name not in pending, plan.hold(claims, one.extent.start, one.extent.end, age, end),
+            )
+            for one, age in zip(segments, self.ages.of(segments), strict=True)
+        ]  # fmt: skip
+        return plan.Shelf(stream.retention, rows, stream.facts.there)
 
 
-def _shelf(stream: Stream, ages: Ages, holding: Holding) -> plan.Shelf:
-    """The open part is on no shelf: it is no segment yet."""
-    pending = {one.name for one in stream.pending}
-    segments = stream.published
-    claims = holding.claims(stream)
-    end = stream.incarnation.end if stream.incarnation else stream.end
-    rows = [
-        plan.Shelved(
-            stream.name, one.name, one.extent.end, age, one.allocated, one.marker, one is segments[-1],
-            one.name not in pending, plan.hold(claims, one.extent.start, one.extent.end, age, end),
-        )
-        for one, age in zip(segments, ages.of(segments), strict=True)
-    ]  # fmt: skip
-    return plan.Shelf(stream.retention, rows, stream.facts.there)
-
-
-def _room(catalog: Catalog, config: Config, total: int) -> plan.Room:
+def _room(catalog: Catalog, total: int) -> plan.Room:
     info = os.fstatvfs(catalog.places[""].archive.fd)
     free, capacity = info.f_bavail * info.f_frsize, info.f_blocks * info.f_frsize
-    wanted = config.retention.min_free
-    least = capacity * float(wanted) if isinstance(wanted, Share) else wanted
-    return plan.Room(total, free, capacity, config.retention.max_total, least)
+    rules = catalog.config.retention
+    least = capacity * float(rules.min_free) if isinstance(rules.min_free, Share) else rules.min_free
+    return plan.Room(total, free, capacity, rules.max_total, least)

@@ -10,7 +10,6 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from agent.config import Files
 from agent.kit.errors import RefusedError, printable
 from agent.kit.schedule import next_run
 from agent.streams import names
@@ -38,10 +37,9 @@ class Looked:
 class Survey:
     """Looks at places and keeps the streams' facts."""
 
-    def __init__(self, tools: Tools, catalog: Catalog, files: Files) -> None:
+    def __init__(self, tools: Tools, catalog: Catalog) -> None:
         self._tools = tools
         self._catalog = catalog
-        self.files = files
         self.swept = False
         """True once everything was looked at: what is new from then on has appeared, and grows."""
         self.refused: dict[str, RefusedError] = {}
@@ -50,7 +48,7 @@ class Survey:
     def relevant(self, path: str) -> bool:
         """True when the entry at `path`, below the watched directory, can be a stream."""
         leaf = path.rpartition("/")[2]
-        return self.files.selects(path) and not names.is_part(leaf) and not _own_segment(leaf)
+        return self._catalog.config.files.selects(path) and not names.is_part(leaf) and not _own_segment(leaf)
 
     def list(self, place: Place) -> Looked:
         """Look at everything in a place."""

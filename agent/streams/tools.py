@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agent.audit import Audit
 from agent.kit.clock import Clock
 from agent.metrics import Metrics
 from agent.streams.catalog import Stream
 from agent.streams.hints import Hint, Hints
-
-
-def _go_on() -> None:
-    """Never asks anybody to stop."""
-
-
-def _nobody(_: Stream) -> None:
-    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +20,10 @@ class Tools:
     audit: Audit
     metrics: Metrics
     hints: Hints
-    boot: str = ""
-    breathe: Callable[[], None] = field(default=_go_on)
+    boot: str
+    breathe: Callable[[], None]
     """Called between bounded pieces of work; raises StoppingError when the agent has to leave."""
-    changed: Callable[[Stream], None] = field(default=_nobody)
+    changed: Callable[[Stream], None]
     """Called as soon as a stream's positions moved: before anything is punched or truncated, so that a reader in
     another thread, which looks at the newest view after each read, never takes a hole for data."""
 

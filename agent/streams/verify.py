@@ -20,10 +20,9 @@ from agent.config import Config
 from agent.kit.clock import SystemClock
 from agent.kit.disk import Directory
 from agent.kit.errors import CorruptError, printable
-from agent.metrics import Metrics
 from agent.streams import hints
 from agent.streams.catalog import Place, Stream, read_archive
-from agent.streams.engine import Engine
+from agent.streams.engine import peek
 from agent.streams.segment import Segment, SegmentReader
 
 _CHUNK = 1 << 20
@@ -42,18 +41,13 @@ class Finding(msgspec.Struct, frozen=True):
 
 def verify(config: Config) -> list[Finding]:
     """Everything that is wrong below the watched directory. Raises FileNotFoundError when it is not there."""
-    engine = Engine(config, SystemClock(), Metrics(), lambda: None)
-    engine.peek()
-    try:
-        engine.look("", None)
+    with peek(config, SystemClock()) as engine:
         findings = [finding for place in engine.catalog.places.values() for finding in _place(place)]
         for stream in engine.catalog.all():
             findings.extend(_stream(stream))
-        if engine.state:
-            findings.extend(_state(engine.state))
+        if engine.grounds.state:
+            findings.extend(_state(engine.grounds.state))
         return findings
-    finally:
-        engine.close()
 
 
 def _place(place: Place) -> Iterator[Finding]:

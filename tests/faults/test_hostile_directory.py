@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.streams.engine import Due
+from agent.streams.dues import Due
 from tests.support.bench import LEAF, Bench
 from tests.support.program import AGENT, KEEP_ALL, ROOT, Program
 
@@ -310,7 +310,7 @@ def test_a_file_swapped_between_look_and_open_is_not_followed(tmp_path: Path, ki
         else:
             os.link(outside, live)
         before = outside.stat()
-        outcome = bench.engine.seal([Due(bench.stream(), "request")])[0]
+        outcome = bench.engine.rotator.seal([Due(bench.stream(), "request")])[0]
         bench.release()
 
         assert kind == getattr(outcome.error, "reason", "")

@@ -16,7 +16,7 @@ from agent.kit.units import Duration, Size
 from agent.metrics import Metrics
 from agent.streams import engine as engines
 from agent.streams import release
-from agent.streams.engine import Due
+from agent.streams.dues import Due
 from tests.model.writer import MODES, Writer
 from tests.support.gate import Gate, Killed
 from tests.torture.judge import STATE, judge
@@ -204,8 +204,7 @@ class Machine:
         for one in ("hints", "audit"):
             if hasattr(engine, one):
                 getattr(engine, one).close()
-        for directory in engine._opened:
-            directory.close()
+        engine.grounds.leave()
         self._close_leaked()
         self.keeper = None
 
@@ -223,7 +222,7 @@ class Machine:
 
     def _agent_look(self, _: int) -> None:
         assert self.keeper
-        looked = self.keeper.engine.look("", None)
+        looked = self.keeper.engine.lookout.look("", None)
         self.keeper._deadlines.update(dict.fromkeys([*looked.touched, *looked.suspects], 0.0))
 
     def _agent_seal(self, _: int) -> None:
@@ -231,34 +230,34 @@ class Machine:
         streams = self.keeper.engine.catalog.streams.values()
         due = [one for one in streams if one.facts.there or one.departed]
         self.keeper._deadlines.update(dict.fromkeys(due, 0.0))
-        self.keeper.engine.seal([Due(one, "request") for one in due])
+        self.keeper.engine.rotator.seal([Due(one, "request") for one in due])
 
     def _agent_capture(self, _: int) -> None:
         """What a step does for streams that are captured, whatever the rules are."""
         assert self.keeper
         streams = self.keeper.engine.catalog.streams.values()
         due = [one for one in streams if one.facts.there and not one.departed and not one.refused]
-        self.keeper.engine.seal([Due(one, "capture") for one in due])
+        self.keeper.engine.rotator.seal([Due(one, "capture") for one in due])
         self.keeper._deadlines.update(dict.fromkeys(due, 0.0))
 
     def _agent_release(self, number: int) -> None:
         assert self.keeper
-        self.keeper.engine.release(paced=bool(number % 2))
+        self.keeper.engine.rounds.release(paced=bool(number % 2))
 
     def _agent_reset(self, _: int) -> None:
         assert self.keeper
-        self.keeper.engine.reset()
+        self.keeper.engine.rounds.reset()
 
     def _agent_retain(self, _: int) -> None:
         assert self.keeper
         engine = self.keeper.engine
-        if engine.swept:
-            engine.retain(engine.plan_retention(0))
+        if engine.survey.swept:
+            engine.shelves.clear(engine.shelves.surplus(0))
 
     def _agent_reload(self, number: int) -> None:
         assert self.keeper
         self._rules = (2 if number // 12 % 3 == 1 else number % 2, number // 2 % len(RULES))
-        self.keeper.engine.configure(self._config())
+        self.keeper.engine.catalog.configure(self._config())
 
     # -- the writer
 
@@ -341,7 +340,7 @@ class Machine:
         """Some minutes without a new action."""
         self._rules = (1, 0)
         if self.keeper:
-            self.keeper.engine.configure(self._config())
+            self.keeper.engine.catalog.configure(self._config())
         else:
             self._start()
         assert self.keeper

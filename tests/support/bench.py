@@ -21,8 +21,10 @@ from agent.config import Config, Files, Retention, Rotation
 from agent.kit import steps
 from agent.kit.disk import Directory
 from agent.metrics import Metrics
+from agent.streams import dues
 from agent.streams.catalog import Stream
-from agent.streams.engine import Due, Engine
+from agent.streams.dues import Due
+from agent.streams.engine import Engine
 from agent.streams.incarnation import Incarnation
 from agent.streams.seal import Sealed
 from tests.support.clock import ManualClock
@@ -121,8 +123,7 @@ class Bench:
         if self._engine:
             self._engine.hints.close()
             self._engine.audit.close()
-            for directory in reversed(self._engine._opened):
-                directory.close()
+            self._engine.grounds.leave()
             self._engine = None
 
     def close(self) -> None:
@@ -196,19 +197,19 @@ class Bench:
 
     def look(self) -> None:
         """Look at everything."""
-        self.engine.look("", None)
+        self.engine.lookout.look("", None)
 
     def seal(self, *leaves: str, reason: str = "request") -> list[Sealed]:
         """Look, then seal these files (or the usual one), whatever the rules say."""
         self.look()
         wanted = leaves or (LEAF,)
         streams = self.engine.catalog.streams
-        return self.engine.seal([Due(streams[leaf], reason) for leaf in wanted if leaf in streams])
+        return self.engine.rotator.seal([Due(streams[leaf], reason) for leaf in wanted if leaf in streams])
 
     def release(self) -> None:
         """Give back everything that is pending."""
         for _ in range(100):
-            if not self.engine.release(paced=False)[1]:
+            if not self.engine.rounds.release(paced=False)[1]:
                 return
 
     def rotate(self) -> list[Sealed]:
@@ -219,17 +220,17 @@ class Bench:
 
     def retain(self, total: int = 0) -> list[str]:
         """Plan and carry out retention; the reasons."""
-        plan = self.engine.plan_retention(total)
-        self.engine.retain(plan)
+        plan = self.engine.shelves.surplus(total)
+        self.engine.shelves.clear(plan)
         return [item.reason for _, item in plan]
 
     def step(self) -> None:
         """Look, seal what is due, release, reset: one pass."""
         self.look()
-        ready, _ = self.engine.due(list(self.engine.catalog.streams.values()))
-        self.engine.seal(ready)
+        ready, _ = dues.find(self.engine.tools, list(self.engine.catalog.streams.values()))
+        self.engine.rotator.seal(ready)
         self.release()
-        self.engine.reset()
+        self.engine.rounds.reset()
 
     # -- what is told
 

@@ -89,14 +89,14 @@ class Yard:
 
     def look(self) -> None:
         """What the keeper does when a file grew."""
-        self.keeper.engine.look("", None)
+        self.keeper.engine.lookout.look("", None)
         if not self.keeper.views.ready:
             self.keeper.complete_views()
 
     def seal(self) -> None:
         """Rotate now, and give the sealed bytes back."""
         self.keeper.rotate_here([])
-        self.keeper.engine.release(paced=False)
+        self.keeper.engine.rounds.release(paced=False)
 
     def status(self, name: str = "out") -> ForwardStatus:
         """A consumer's numbers."""

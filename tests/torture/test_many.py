@@ -21,7 +21,7 @@ import pytest
 from agent.config import Retention
 from agent.kit.units import Duration
 from agent.streams import member, names
-from agent.streams.engine import Due
+from agent.streams.dues import Due
 from tests.support.bench import KEEP_ALL, LEAF, Bench, lines
 from tests.torture import segments
 
@@ -64,7 +64,9 @@ def test_many_files_due_at_the_same_second(tmp_path: Path, count: int) -> None:
         bench.look()
         before = held()
         began, worked = time.monotonic(), time.process_time()
-        outcomes = bench.engine.seal([Due(stream, "schedule") for stream in bench.engine.catalog.streams.values()])
+        outcomes = bench.engine.rotator.seal(
+            [Due(stream, "schedule") for stream in bench.engine.catalog.streams.values()]
+        )
         seconds, worked = time.monotonic() - began, time.process_time() - worked
 
         assert count == sum(outcome.records == 10 for outcome in outcomes)
@@ -153,7 +155,7 @@ def test_many_archives(tmp_path: Path, count: int) -> None:
         planned = time.monotonic() - began
         bench.release()
         bench.retention = Retention(keep=100, max_age=None, max_total=None)
-        bench.engine.configure(bench.config)
+        bench.engine.catalog.configure(bench.config)
         bench.retain()
         assert 100 == len(bench.names())
         bench.stop()

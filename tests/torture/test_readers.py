@@ -149,7 +149,7 @@ def reset(bench: Bench) -> None:
     bench._writers[-1].close()
     bench.clock.advance(100)
     bench.look()
-    bench.engine.reset()
+    bench.engine.rounds.reset()
 
 
 def rename(bench: Bench) -> None:

@@ -145,5 +145,5 @@ def test_steps_of_the_clock_are_written_down_and_bounded(old: Bench, monkeypatch
         reboot(old, monkeypatch, f"boot {number}")
         old.retain()
 
-    kept = ages._load(old.engine.state)
+    kept = ages._load(old.engine.grounds.state)
     assert [f"boot {number}" for number in range(8, 40)] == list(kept)

@@ -12,7 +12,7 @@ from agent.config import Retention
 from agent.kit import disk
 from agent.kit.units import Duration, Size
 from agent.streams import copying, names, reader
-from agent.streams.engine import Due
+from agent.streams.dues import Due
 from agent.streams.part import walk
 from agent.streams.reader import Follower
 from tests.support.bench import LEAF, Bench, at, fail, killed, lines
@@ -164,7 +164,7 @@ def test_capture_that_is_switched_off_publishes_what_is_there(make: Make) -> Non
     bench.writer().write(big(0, 10))
     tick(bench)
     bench.rotation["capture"] = None
-    bench.engine.configure(bench.config)
+    bench.engine.catalog.configure(bench.config)
     tick(bench)
 
     assert big(0, 10) == bench.sealed()
@@ -329,7 +329,7 @@ def test_without_room_to_merge_the_part_is_published_as_it_is(make: Make, monkey
         tick(bench)
     real = bench.engine.sealer.copier.compressor
     monkeypatch.setattr(bench.engine.sealer.copier, "compressor", lambda level: _full if level else real(level))
-    bench.engine.seal([_due(bench)])
+    bench.engine.rotator.seal([_due(bench)])
 
     assert big(0, 5) == bench.sealed()
     assert 5 == len(bench.segments()[0].index["members"])
@@ -421,7 +421,7 @@ def test_a_reset_waits_for_the_rotation(make: Make) -> None:
     assert 0 < (bench.path / LEAF).stat().st_size
     bench.rotate()
     bench.clock.advance(31)
-    bench.engine.reset()
+    bench.engine.rounds.reset()
 
     assert 0 == (bench.path / LEAF).stat().st_size
     assert big(0, 5) == bench.sealed()

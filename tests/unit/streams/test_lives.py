@@ -493,10 +493,10 @@ def test_directories_below_are_watched_when_asked(make: Make) -> None:
     (bench.path / "deep/er").mkdir(parents=True)
     (bench.path / "deep/er/a.json").write_bytes(big(0, 30))
     bench.look()
-    bench.engine.seal([])
-    from agent.streams.engine import Due
+    bench.engine.rotator.seal([])
+    from agent.streams.dues import Due
 
-    bench.engine.seal([Due(bench.stream("deep/er/a.json"), "request")])
+    bench.engine.rotator.seal([Due(bench.stream("deep/er/a.json"), "request")])
 
     assert 1 == len(list((bench.path / "deep/er").glob("*.gz")))
 
@@ -526,6 +526,6 @@ def test_our_own_release_is_no_growth(bench: Bench) -> None:
     bench.seal()
     bench.look()
     bench.release()
-    looked = bench.engine.look("", None)
+    looked = bench.engine.lookout.look("", None)
 
     assert (set(), []) == (looked.grew, looked.touched)

@@ -142,7 +142,7 @@ class Life:
         error = OSError(self.dice.choice([errno.ENOSPC, errno.EIO]), "fault")
         with at(self.dice.choice(FAULTS), fail(error), nth=self.dice.randint(1, 3)):
             self.bench.rotate()
-            self.bench.engine.reset()
+            self.bench.engine.rounds.reset()
 
     def stop(self) -> None:
         """The agent ends."""

@@ -124,7 +124,7 @@ def test_a_kill_at_any_step_of_a_reset(bench: Bench, step: str, opener: str, sta
 
     def scenario() -> None:
         bench.rotate()
-        bench.engine.reset()
+        bench.engine.rounds.reset()
 
     assert killed(step, scenario)
     if state == "state lost":

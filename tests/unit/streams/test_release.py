@@ -11,7 +11,7 @@ import pytest
 
 from agent.kit import disk
 from agent.kit.errors import RefusedError
-from agent.streams import release
+from agent.streams import dues, release
 from agent.streams.live import GUARD
 from tests.support.bench import LEAF, MEMORY, Bench, Writer, at, fail, lines
 from tests.unit.streams.conftest import Make
@@ -189,7 +189,7 @@ def test_an_interrupted_release_is_done_again(anywhere: Bench, monkeypatch: pyte
     anywhere.writer().write(big(0, 100))
     anywhere.seal()
     with at("release.punched", fail(OSError(5, "EIO")), nth=2):
-        anywhere.engine.release()
+        anywhere.engine.rounds.release()
     assert anywhere.stream().pending
     anywhere.rotate()
 
@@ -236,7 +236,7 @@ def test_a_lease_on_the_file_only_delays(bench: Bench) -> None:
 def rest(bench: Bench) -> int:
     """Seal, release, and set back what nobody has open; how many files were."""
     bench.rotate()
-    return bench.engine.reset()
+    return bench.engine.rounds.reset()
 
 
 def test_a_file_nobody_has_open_is_set_back(anywhere: Bench) -> None:
@@ -268,8 +268,8 @@ def test_a_file_somebody_has_open_is_not_set_back(anywhere: Bench, how: int) -> 
     os.close(fd)
     assert 100_000 == (anywhere.path / LEAF).stat().st_size
     anywhere.clock.advance(release.RESET_BACKOFF)
-    anywhere.engine.resting[anywhere.stream()] = None
-    assert 1 == anywhere.engine.reset()
+    anywhere.engine.rounds.resting[anywhere.stream()] = None
+    assert 1 == anywhere.engine.rounds.reset()
 
 
 def test_an_opener_waits_and_finds_an_empty_file(anywhere: Bench) -> None:
@@ -320,9 +320,9 @@ def test_the_short_rest_is_sealed_under_the_lease(bench: Bench) -> None:
     writer = bench.writer().write(big(0, 100))
     bench.rotate()
     writer.write(big(100, 110)).close()
-    bench.engine.resting[bench.stream()] = None
+    bench.engine.rounds.resting[bench.stream()] = None
 
-    assert 1 == bench.engine.reset()
+    assert 1 == bench.engine.rounds.reset()
     assert big(0, 110) == bench.sealed()
     assert "reset" == bench.segments()[-1].index["reason"]
 
@@ -332,9 +332,9 @@ def test_a_long_rest_is_left_for_the_next_seal(bench: Bench) -> None:
     writer = bench.writer().write(big(0, 100))
     bench.rotate()
     writer.write(big(100, 500)).close()
-    bench.engine.resting[bench.stream()] = None
+    bench.engine.rounds.resting[bench.stream()] = None
 
-    assert 0 == bench.engine.reset()
+    assert 0 == bench.engine.rounds.reset()
     assert big(0, 100) == bench.sealed()
 
 
@@ -344,9 +344,9 @@ def test_an_unterminated_line_counts_only_after_a_long_idle_time(bench: Bench) -
     writer.close()
     assert 0 == rest(bench)
     bench.clock.advance(release.UNTERMINATED_IDLE)
-    bench.engine.resting[bench.stream()] = None
+    bench.engine.rounds.resting[bench.stream()] = None
 
-    assert 1 == bench.engine.reset()
+    assert 1 == bench.engine.rounds.reset()
     assert big(0, 100) + b'{"last":1}' == bench.sealed()
     assert 1 == bench.segments()[-1].index["records"]
 
@@ -357,7 +357,7 @@ def test_no_reset_where_leases_are_local_only(bench: Bench) -> None:
     bench.rotate()
     bench.stream().place.filesystem = "nfs"
 
-    assert 0 == bench.engine.reset()
+    assert 0 == bench.engine.rounds.reset()
     assert 100_000 == (bench.path / LEAF).stat().st_size
 
 
@@ -367,7 +367,7 @@ def test_lease_tests_are_rate_limited(bench: Bench) -> None:
     bench.rotate()
     bench.stream().next_reset = bench.clock.monotonic() + 0.5
 
-    assert 0 == bench.engine.reset()
+    assert 0 == bench.engine.rounds.reset()
 
 
 @pytest.mark.parametrize("step", ["reset.leased", "reset.sealed", "reset.hinted", "reset.punched"])
@@ -393,7 +393,7 @@ def test_two_hundred_idle_files_are_set_back_in_bounded_passes(make: Make) -> No
     bench.seal(*[f"{number}.json" for number in range(6)])
     bench.release()
 
-    assert [4, 2, 0] == [bench.engine.reset(4) for _ in range(3)]
+    assert [4, 2, 0] == [bench.engine.rounds.reset(4) for _ in range(3)]
 
 
 def test_refused_without_holes(bench: Bench) -> None:
@@ -402,7 +402,7 @@ def test_refused_without_holes(bench: Bench) -> None:
     bench.look()
     bench.stream().place.filesystem = "nfs"
 
-    ready, _ = bench.engine.due([bench.stream()])
+    ready, _ = dues.find(bench.engine.tools, [bench.stream()])
 
     refused = bench.stream().refused
     assert [] == ready

@@ -33,7 +33,7 @@ def filled(bench: Bench, seals: int) -> Writer:
     for number in range(seals):
         writer.write(big(number * 10, number * 10 + 10))
         bench.rotate()
-        bench.engine.plan_retention(0)
+        bench.engine.shelves.surplus(0)
         bench.clock.advance(1)
     bench.look()
     return writer
@@ -56,7 +56,7 @@ def test_a_lowered_count_takes_effect(make: Make) -> None:
     filled(bench, 5)
     assert [] == bench.retain()
     bench.retention = keeping(keep=1)
-    bench.engine.configure(bench.config)
+    bench.engine.catalog.configure(bench.config)
 
     assert 4 == len(bench.retain())
 
@@ -90,7 +90,7 @@ def test_old_markers_go_once_something_newer_is_there(make: Make) -> None:
         bench.retain()
         writer.write(big(number * 10, number * 10 + 10))
         bench.rotate()
-        bench.engine.plan_retention(0)
+        bench.engine.shelves.surplus(0)
     bench.clock.advance(60)
     bench.retain()
 
@@ -163,7 +163,7 @@ def test_a_touched_old_segment_goes_before_a_younger_one(make: Make, monkeypatch
     bench.look()
     bench.release()
 
-    assert [first.name, second.name] == [item.segment.name for _, item in bench.engine.plan_retention(0)][:2]
+    assert [first.name, second.name] == [item.segment.name for _, item in bench.engine.shelves.surplus(0)][:2]
 
 
 def test_foreign_files_are_never_touched(make: Make) -> None:

@@ -17,7 +17,7 @@ from agent.kit import disk
 from agent.kit.errors import CorruptError, RefusedError, StoppingError
 from agent.streams import copying, part
 from agent.streams import index as indexes
-from agent.streams.engine import Due
+from agent.streams.dues import Due
 from agent.streams.live import Live
 from agent.streams.seal import FULL
 from tests.support.bench import LEAF, MEMORY, Bench, Writer, at, fail, lines
@@ -447,7 +447,7 @@ def test_a_hard_link_is_refused(bench: Bench) -> None:
     bench.look()
     os.link(bench.path / LEAF, bench.path / "other.name")
 
-    outcome = bench.engine.seal([usual(bench)])[0]
+    outcome = bench.engine.rotator.seal([usual(bench)])[0]
 
     assert isinstance(outcome.error, RefusedError)
     assert "hardlink" == outcome.error.reason
@@ -570,7 +570,7 @@ def test_a_stop_between_two_members_leaves_everything_live(bench: Bench) -> None
 
     bench.breathe = breathe
     with pytest.raises(StoppingError):
-        bench.engine.seal([usual(bench)])
+        bench.engine.rotator.seal([usual(bench)])
     bench.breathe = lambda: None
     bench.stop()
 

@@ -27,7 +27,7 @@ def empty(bench: Bench) -> Bench:
     bench.writer().write(lines(0, 10)).close()
     bench.rotate()
     bench.clock.advance(31)
-    assert 1 == bench.engine.reset()
+    assert 1 == bench.engine.rounds.reset()
     bench.look()
     return bench
 
@@ -36,7 +36,7 @@ def tick(bench: Bench, seconds: float) -> None:
     """A keeper's pass, later."""
     bench.clock.advance(seconds)
     bench.step()
-    bench.engine.bury()
+    bench.engine.rounds.bury()
 
 
 def resolved(bench: Bench) -> int:
@@ -180,7 +180,7 @@ def test_a_writer_that_opens_for_each_line_loses_nothing(make: Make) -> None:
     while time.monotonic() < until or (buried < 2 and time.monotonic() < until + 60):
         bench.clock.advance(31)
         bench.step()
-        buried += len(bench.engine.bury())
+        buried += len(bench.engine.rounds.bury())
     stop.set()
     writer.join()
     for _ in range(8):

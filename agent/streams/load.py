@@ -1,0 +1,73 @@
+"""Reading a place's archive, and dealing with what a crash, or a seal that failed, left in it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from agent.kit import log
+from agent.streams import names
+from agent.streams.ages import Ages
+from agent.streams.catalog import Catalog, Leftovers, Place, Stream, fill, read_archive
+from agent.streams.dues import idle_part
+from agent.streams.failures import failed
+from agent.streams.recover import Recovery
+from agent.streams.rounds import Rounds
+from agent.streams.seal import Sealer
+from agent.streams.tools import Tools
+
+_log = log.get("engine")
+
+
+@dataclass(slots=True)
+class Loader:
+    """Fills the catalogue, place by place; with `reading` nothing on disk changes."""
+
+    tools: Tools
+    catalog: Catalog
+    ages: Ages
+    recovery: Recovery
+    sealer: Sealer
+    rounds: Rounds
+    reading: bool
+
+    def load(self, place: Place) -> None:
+        """Read a place's archive and deal with what a crash left."""
+        segments, left = read_archive(place)
+        fill(self.catalog, place, segments)
+        self.ages.witness(segments)
+        for name, error in left.damaged:
+            self.tools.audit.write("error", reason="damaged segment", path=os.path.join(place.archive.path, name))
+            _log.warning("a segment cannot be read", error=error)
+        if self.reading:
+            self.recovery.peek_all(place, left)
+        else:
+            self.recovery.parts(place, left)
+        self.recovery.expect(place)
+        for stream in self.catalog.all():
+            if stream.place is place:
+                self.recovery.restore(stream)
+                if stream.pending:
+                    self.rounds.add(stream)
+        if not self.reading:
+            self._publish_found(place)
+
+    def _publish_found(self, place: Place) -> None:
+        """Open parts that nobody goes on with: capture is off, or their stream has ended."""
+        found = [one for one in self.catalog.all() if one.place is place and one.open_part]
+        orphans = set(self.catalog.orphans)
+        for outcome in self.sealer.seal([(one, "recovered") for one in found if idle_part(one) or one in orphans]):
+            if outcome.error is not None:
+                failed(self.tools, outcome.stream, outcome.error)
+
+    def unblock(self, stream: Stream) -> None:
+        """A part that could not be removed when its seal failed is in the way: deal with it as at a start."""
+        before = len(stream.segments)
+        try:
+            there = [name for name in names.hidden_names(stream.leaf) if stream.place.archive.exists(name)]
+            self.recovery.parts(stream.place, Leftovers(there))
+        except OSError as error:
+            failed(self.tools, stream, error)
+        if len(stream.segments) > before:
+            self.recovery.restore(stream)
+            self.rounds.add(stream)
