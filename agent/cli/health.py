@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from agent.cli.options import AsJson, ConfigFile, Invocation, Overrides, WatchedDirectory, load_managed
 from agent.cli.output import grid, print_json, screen
 from agent.kit.errors import AgentError, printable
+from agent.kit.words import duration
 
 if TYPE_CHECKING:
     from agent.web.messages import Health
@@ -71,9 +73,12 @@ def show(answer: Health, code: int) -> None:
     """A line for the monitoring system, then a table."""
     fine = sum(check.level == 1 for check in answer.checks)
     said = "; ".join(answer.issues) or f"{fine} of {len(answer.checks)} checks are healthy"
-    print(f"{_WORDS[code]}: {printable(said)}")
+    alone = "" if answer.components else "; no agent is running here, each was run once now"
+    print(f"{_WORDS[code]}: {printable(said)}{alone}")
     console = screen()
-    table = grid(console, "CHECK", "STATE", "MESSAGE")
+    table = grid(console, "CHECK", "STATE", "LOOKED", "MESSAGE")
+    now = time.time()
     for check in answer.checks:
-        table.add_row(check.name, check.state, printable(check.message))
+        ago = "never" if check.last_run is None else f"{duration(now - check.last_run)} ago"
+        table.add_row(check.name, check.state, ago, printable(check.message))
     console.print(table)
