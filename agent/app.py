@@ -22,6 +22,7 @@ from agent.config import Config, Loaded, changed, needs_restart
 from agent.control import Reloaded
 from agent.duties.alerter import Alerter
 from agent.duties.budget import Budget
+from agent.duties.commands import Commands
 from agent.duties.forwards import Forwards
 from agent.duties.keeper import Keeper
 from agent.duties.outputs import Outputs
@@ -149,8 +150,8 @@ class Agent:
         self.waker = Waker()
         self.heartbeat = Heartbeat(self.clock, self.metrics.event_loop_lag_seconds.observe)
         self.keeper = Keeper(config, self.clock, self.metrics, self.components, wake=self.waker.wake,
-                             replaced=self._start_anew, config_path=loaded.path,
-                             reloader=self.reading.again)  # fmt: skip
+                             replaced=self._start_anew, config_path=loaded.path)  # fmt: skip
+        self.commands = Commands(self.keeper, self.keeper.requests.ask, self.reading.again)
         self.anew = False
         """True when another directory stands at the watched path: the process ends and begins again in place."""
         self.watching = Watching(self.metrics, self.components, self._told)
@@ -307,7 +308,7 @@ class Agent:
 
             self.practice = Practice(lambda: self.reading.loaded.config, self.clock)
         self.web = WebServer(
-            self.keeper, self.metrics, self.components, self.clock, listen=self.config.web.listen, state=state,
+            self.commands, self.metrics, self.components, self.clock, listen=self.config.web.listen, state=state,
             heartbeat=lambda: self.heartbeat.last, ready=lambda: self.keeper.ready,
             service_version=self.config.agent.service_version or __version__, delivery=self.forwards,
             alerting=self.alerter, doors=self.doors,
@@ -398,9 +399,9 @@ class Agent:
         """A signal asks for it; nobody waits for the answer but the log."""
         try:
             if what == "reload":
-                await anyio.to_thread.run_sync(self.keeper.reload)
+                await anyio.to_thread.run_sync(self.commands.reload)
             else:
-                await anyio.to_thread.run_sync(lambda: self.keeper.rotate([]))
+                await anyio.to_thread.run_sync(lambda: self.commands.rotate([]))
         except AgentError as error:
             _log.error(f"{what} by signal failed", error=error)
 

@@ -8,33 +8,28 @@ agent has to leave.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import msgspec
 
-from agent.components import Components, State
+from agent.components import Components
 from agent.config import Config
 from agent.control import (
-    Control,
-    DirectoryStatus,
     ForwardStatus,
     Own,
-    PlanItem,
-    Reloaded,
-    Rotated,
     Status,
     WatcherStatus,
 )
 from agent.duties.cadence import Look
 from agent.duties.requests import Requests
+from agent.duties.retainer import Retainer
 from agent.duties.snapshot import Gauges, Lines
 from agent.duties.watcher import Watcher
 from agent.kit import log
 from agent.kit.clock import Clock
-from agent.kit.errors import AgentError, RefusedError, StoppingError, printable
+from agent.kit.errors import AgentError, StoppingError
 from agent.metrics import Metrics
-from agent.streams import dues, plan, report
+from agent.streams import dues, report
 from agent.streams.catalog import Stream
 from agent.streams.dues import Due
 from agent.streams.engine import Engine
@@ -54,20 +49,12 @@ than a small one, so few are felt less (measured as the p99.9 of its writes)."""
 REST = 0.05
 """Seconds between two rounds of lease tests."""
 
-RETAIN_SOON = 0.5
-"""Seconds between two passes of retention while segments are being published."""
-
-RETAIN_EVERY = 10.0
-"""Seconds between two looks at ages and space."""
-
 SNAPSHOT_EVERY = 1.0
 """Seconds between two snapshots: only what changed is computed anew."""
 
-Reloader = Callable[[], tuple[Config, Reloaded]]
-
 
 class Keeper:
-    """Implements `Control` over an engine, and the duty's `step`."""
+    """The duty over an engine, and its newest snapshot."""
 
     name = "keeper"
 
@@ -81,14 +68,12 @@ class Keeper:
         wake: Callable[[], None] = lambda: None,
         replaced: Callable[[], None] = lambda: None,
         config_path: str = "",
-        reloader: Reloader | None = None,
     ) -> None:
         self._clock = clock
         self._components = components
         self._wake = wake
         self._replaced = replaced
         self._config_path = config_path
-        self._reloader = reloader
         self._stopping = threading.Event()
         self.requests = Requests(wake)
         self.views = Views(clock)
@@ -100,13 +85,10 @@ class Keeper:
         self._watcher: Watcher | None = None
         self._deadlines: dict[Stream, float] = {}
         self._next_release = 0.0
-        self._next_retain = 0.0
         self._next_snapshot = 0.0
-        self._retained = float("-inf")
         self._lines = Lines(self.engine, clock)
         self._gauges = Gauges(self.engine, metrics)
-        self._usage: DirectoryStatus | None = None
-        self._critical = False
+        self._retainer = Retainer(self.engine, components)
         self.started = clock.now()
         self._snapshot: Status | None = None
 
@@ -124,7 +106,7 @@ class Keeper:
                 wake=self._wake,
                 relevant=self.engine.survey.relevant,
             )
-        self._publish()
+        self.publish()
 
     def stop(self) -> None:
         """Ask a running step to end at its next breath. From any thread."""
@@ -147,6 +129,12 @@ class Keeper:
         """True once everything was looked at."""
         return self._snapshot is not None and self.engine.survey.swept
 
+    def configure(self, config: Config) -> None:
+        """Take another configuration into force: every stream is looked at by its rules."""
+        self.engine.catalog.configure(config)
+        self._deadlines = dict.fromkeys(self.engine.catalog.streams.values(), 0.0)
+        self._lines.touch(self.engine.catalog.streams.values())
+
     # -- the duty
 
     def step(self, now: float) -> float | None:
@@ -162,16 +150,16 @@ class Keeper:
         pending = self._release(now)
         self.engine.rounds.reset()
         if any(outcome.segment for outcome in outcomes):
-            self._next_retain = min(self._next_retain, max(now, self._retained + RETAIN_SOON))
-        if now >= self._next_retain or self.engine.squeeze.cramped:
+            self._retainer.published(now)
+        if now >= self._retainer.next or self.engine.squeeze.cramped:
             self.engine.squeeze.cramped = False
-            self._retain(now)
+            self.retain()
             self._deadlines.update(dict.fromkeys(self.engine.rounds.bury(), now))
         self._lines.touch(candidates)
         self._lines.touch(outcome.stream for outcome in outcomes)
         news = self.ready and not (self._snapshot and self._snapshot.ready)  # who asks once it is ready finds all
         if asked or news or now >= self._next_snapshot:
-            self._publish()
+            self.publish()
         return self._next(pending)
 
     def _check_root(self) -> None:
@@ -220,7 +208,7 @@ class Keeper:
         ready, later = dues.find(self.engine.tools, candidates)
         for stream in candidates:
             self._deadlines.pop(stream, None)
-        outcomes = self._seal(ready)
+        outcomes = self.seal(ready)
         # What was just sealed may be due again soon, if it goes on growing as it did.
         done = [one for one in outcomes if (one.segment or one.captured) and not one.more]
         soon, again = dues.find(self.engine.tools, (outcome.stream for outcome in done))
@@ -233,7 +221,8 @@ class Keeper:
                 self._deadlines[outcome.stream] = outcome.stream.not_before
         return outcomes
 
-    def _seal(self, ready: list[Due]) -> list[Sealed]:
+    def seal(self, ready: list[Due]) -> list[Sealed]:
+        """Seal these; what failed is looked at again when its time comes."""
         outcomes = self.engine.rotator.seal(ready)
         for outcome in outcomes:
             if outcome.error is not None:
@@ -256,19 +245,11 @@ class Keeper:
         self._next_release = now + (most / RELEASE_RATE if pending else RELEASE_EVERY)
         return pending
 
-    def _retain(self, now: float) -> None:
-        self._next_retain, self._retained = now + RETAIN_EVERY, now
-        self._usage = report.directory(self.engine)
-        items = self.engine.shelves.surplus(self._usage.total_bytes)
-        if items and self.engine.survey.swept:
-            self.engine.shelves.clear(items)
-            self._lines.touch(stream for stream, _ in items)
-            self._usage = report.directory(self.engine)
-            for stream, item in items:
-                _log.info("retired", stream=stream.name, segment=item.segment.name, reason=item.reason)
+    def retain(self) -> None:
+        """Delete what the rules say, and keep room for what is to be sealed."""
+        self._lines.touch(self._retainer.retain(self._clock.monotonic()))
         if self.engine.lookout.observed:
             self.views.keep({stream.id.hex() for stream in self.engine.catalog.all()})
-        self._tell_critical(self._usage)
         self.engine.squeeze.keep_room()
 
     def complete_views(self) -> None:
@@ -277,21 +258,9 @@ class Keeper:
             self.views.publish(stream)
         self.views.complete()
 
-    def _tell_critical(self, usage: DirectoryStatus) -> None:
-        if usage.critical != self._critical:
-            self._critical = usage.critical
-            text = "; ".join(usage.problems) or "the directory is below its critical size again"
-            (_log.error if usage.critical else _log.info)("directory size", total=usage.total_bytes, why=text)
-            self.engine.audit.write("error" if usage.critical else "recovered", reason="critical_total", why=text)
-        state: State = "degraded" if usage.critical else "ok"
-        hint = (
-            "lower the limits in [rotation] and [retention], or give the directory more room" if usage.critical else ""
-        )
-        self._components.report("directory", state, usage.problems[0] if usage.critical else "", hint)
-
     def _next(self, pending: bool) -> float | None:
         now = self._clock.monotonic()
-        times = [self._next_retain]
+        times = [self._retainer.next]
         if pending:
             times.append(max(now + 0.001, self._next_release))
         if self.engine.rounds.resting:
@@ -305,7 +274,8 @@ class Keeper:
 
     # -- snapshots
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Replace the snapshot by one of now."""
         now = self._clock.monotonic()
         self._next_snapshot = now + SNAPSHOT_EVERY
         watcher = self._watcher.status() if self._watcher else WatcherStatus(mode="stopped")
@@ -318,127 +288,13 @@ class Keeper:
             config_path=self._config_path,
             watcher=watcher,
             components=self._components.all(),
-            usage=self._usage,
+            usage=self._retainer.usage,
             streams=self._lines.all(now),
         )
         self._gauges.show(snapshot)
-
-    # -- Control
 
     def status(self) -> Status:
         """The newest snapshot."""
         if self._snapshot is None:
             raise AgentError("the agent is still starting", hint="try again in a second")
         return msgspec.structs.replace(self._snapshot, forwards=self.forwards(), own=self.own())
-
-    def rotate(self, streams: list[str], *, timeout: float = 60.0) -> list[Rotated]:
-        """Seal these streams now, or all where the list is empty."""
-        return self.requests.ask(lambda: self.rotate_here(streams), timeout)
-
-    def cleanup(self, *, dry_run: bool = False, timeout: float = 300.0) -> list[PlanItem]:
-        """One pass of everything that is due."""
-        return self.requests.ask(lambda: self.cleanup_here(dry_run=dry_run), timeout)
-
-    def reload(self, *, timeout: float = 30.0) -> Reloaded:
-        """Read the configuration again; a bad one changes nothing."""
-        return self.requests.ask(self.reload_here, timeout)
-
-    def rotate_here(self, names: list[str], reason: str = "request") -> list[Rotated]:
-        """`rotate`, in the engine's own thread."""
-        self.engine.lookout.look_everywhere()
-        catalog = self.engine.catalog
-        chosen = catalog.find(names) if names else catalog.streams.values()
-        outcomes = self._seal([Due(stream, reason) for stream in chosen if stream.facts.there or stream.departed])
-        self._retain(self._clock.monotonic())
-        return [_rotated(outcome) for outcome in outcomes]
-
-    def cleanup_here(self, *, dry_run: bool) -> list[PlanItem]:
-        """`cleanup`, in the engine's own thread."""
-        self.engine.lookout.look_everywhere()
-        ready, _ = dues.find(self.engine.tools, self.engine.catalog.streams.values())
-        items = [
-            PlanItem(action="seal", stream=printable(due.stream.name), target=printable(due.stream.leaf),
-                     reason=due.reason, bytes=due.stream.live_bytes)
-            for due in ready
-        ]  # fmt: skip
-        if dry_run:
-            return items + [_planned(stream, item) for stream, item in self._retention()]
-        outcomes = {outcome.stream: outcome for outcome in self._seal(ready)}
-        done = [_carried_out(item, outcomes[due.stream]) for item, due in zip(items, ready, strict=True)]
-        self.engine.rounds.release(paced=False)
-        self.engine.rounds.reset()
-        retired = self._retention()
-        self.engine.shelves.clear(retired)
-        self._publish()
-        return done + [_planned(stream, item, done=True) for stream, item in retired]
-
-    def _retention(self) -> list[tuple[Stream, plan.Retire]]:
-        return self.engine.shelves.surplus(report.directory(self.engine).total_bytes)
-
-    def reload_here(self) -> Reloaded:
-        """`reload`, in the engine's own thread."""
-        if self._reloader is None:
-            raise AgentError("nothing to reload: no agent runs")
-        config, answer = self._reloader()
-        if answer.ok:
-            self.engine.catalog.configure(config)
-            self._deadlines = dict.fromkeys(self.engine.catalog.streams.values(), 0.0)
-            self._lines.touch(self.engine.catalog.streams.values())
-        self.engine.audit.write("reload", reason="ok" if answer.ok else "rejected", why=answer.message)
-        return answer
-
-
-def _rotated(outcome: Sealed) -> Rotated:
-    name = printable(outcome.stream.name)
-    if outcome.segment:
-        return Rotated(stream=name, outcome="sealed", segment=outcome.segment.name, bytes=outcome.bytes,
-                       records=outcome.records)  # fmt: skip
-    if outcome.error is None:
-        return Rotated(stream=name, outcome="nothing", message="no whole record to seal")
-    kind = outcome.error if isinstance(outcome.error, RefusedError) else None
-    return Rotated(stream=name, outcome="refused" if kind else "failed", message=printable(str(outcome.error)))
-
-
-def _planned(stream: Stream, item: plan.Retire, *, done: bool = False) -> PlanItem:
-    return PlanItem(action="mark" if item.mark else "retire", stream=printable(stream.name), target=item.segment.name,
-                    reason=item.reason, bytes=item.segment.allocated, done=done)  # fmt: skip
-
-
-def _carried_out(item: PlanItem, outcome: Sealed) -> PlanItem:
-    done = _rotated(outcome)
-    return PlanItem(action="seal", stream=item.stream, target=done.segment or item.target, reason=item.reason,
-                    bytes=done.bytes, done=done.outcome == "sealed", message=done.message)  # fmt: skip
-
-
-class _Here:
-    """`Control` of a keeper that nobody runs: the command's own thread does the work."""
-
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
-
-    def status(self) -> Status:
-        return self._keeper.status()
-
-    def rotate(self, streams: list[str], *, timeout: float = 60.0) -> list[Rotated]:  # noqa: ARG002 - Control's signature
-        return self._keeper.rotate_here(streams)
-
-    def cleanup(self, *, dry_run: bool = False, timeout: float = 300.0) -> list[PlanItem]:  # noqa: ARG002 - as above
-        return self._keeper.cleanup_here(dry_run=dry_run)
-
-    def reload(self, *, timeout: float = 30.0) -> Reloaded:  # noqa: ARG002 - Control's signature
-        return self._keeper.reload_here()
-
-
-@contextmanager
-def offline(config: Config, clock: Clock) -> Iterator[Control]:
-    """Control in this process, while no agent runs. Raises LockedError when one has the directory."""
-    keeper = Keeper(config, clock, Metrics(), Components(clock))
-    keeper.open(watch=False)
-    try:
-        keeper.engine.lookout.look("", None)
-        keeper.engine.rounds.release(paced=False)
-        yield _Here(keeper)
-        keeper.engine.rounds.release(paced=False)
-        keeper.engine.rounds.reset()
-    finally:
-        keeper.close()

@@ -22,6 +22,7 @@ from agent.config import Config, Files, Forward, Retention, Rotation
 from agent.config.forward import Batching, Retrying
 from agent.control import ForwardStatus
 from agent.duties.budget import Budget
+from agent.duties.commands import Commands, at_once
 from agent.duties.forwards import Forwards
 from agent.duties.keeper import Keeper
 from agent.kit.clock import SystemClock
@@ -95,7 +96,7 @@ class Yard:
 
     def seal(self) -> None:
         """Rotate now, and give the sealed bytes back."""
-        self.keeper.rotate_here([])
+        Commands(self.keeper, at_once).rotate([])
         self.keeper.engine.rounds.release(paced=False)
 
     def status(self, name: str = "out") -> ForwardStatus:
