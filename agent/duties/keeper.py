@@ -148,7 +148,7 @@ class Keeper:
             self.complete_views()
         outcomes = self._seal_due(candidates)
         pending = self._release(now)
-        self.engine.rounds.reset()
+        self._lines.touch(self.engine.rounds.reset())
         if any(outcome.segment for outcome in outcomes):
             self._retainer.published(now)
         if now >= self._retainer.next or self.engine.squeeze.cramped:

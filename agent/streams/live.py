@@ -78,6 +78,10 @@ class Live:
         """The apparent size now."""
         return os.fstat(self.fd).st_size
 
+    def allocated(self) -> int:
+        """The bytes that it takes on disk now."""
+        return os.fstat(self.fd).st_blocks * 512
+
     def changed(self) -> float:
         """Wall time of the last change of its content."""
         return os.fstat(self.fd).st_mtime

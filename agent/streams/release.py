@@ -81,6 +81,7 @@ class Releaser:
                 if stream.pending:
                     self._finished(stream, stream.pending.pop(0))
             self._mark(stream, live)
+            stream.facts.allocated = live.allocated()
         return done
 
     def _segment(self, stream: Stream, live: Live, one: Segment, budget: int) -> tuple[int, bool]:
@@ -160,7 +161,7 @@ class Releaser:
             life.largest = max(life.largest, size)
             stream.pending.clear()
             begin(self._tools, stream, live.identity, "copytruncate")
-            stream.facts.size = 0
+            stream.facts.size = stream.facts.allocated = 0
         self._tools.metrics.released_bytes.inc(size)
         return size
 
@@ -215,7 +216,7 @@ class Releaser:
         reach("reset.truncated")
         stream.pending.clear()
         stream.incarnation = life.next(live.identity)
-        stream.facts.size = 0
+        stream.facts.size = stream.facts.allocated = 0
         stream.synced = 0
         self._tools.metrics.resets.inc()
         self._tools.metrics.released_bytes.inc(max(0, sealed - life.released))

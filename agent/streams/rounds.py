@@ -68,19 +68,20 @@ class Rounds:
                 self.resting[stream] = None
         return most, any(not one.refused and one not in self.stuck for one in self._releasing)
 
-    def reset(self, most: int = 200) -> int:
-        """Set back to size 0 what rests and nobody has open, `most` files at a time; how many files were."""
-        count = 0
+    def reset(self, most: int = 200) -> list[Stream]:
+        """Set back to size 0 what rests and nobody has open, `most` files at a time; the streams of those that were."""
+        emptied = []
         for stream in list(self.resting)[:most]:
             self._tools.breathe()
             del self.resting[stream]
             try:
-                count += self._releaser.reset(stream)
+                if self._releaser.reset(stream):
+                    emptied.append(stream)
             except FileNotFoundError:
                 continue
             except (OSError, AgentError) as error:
                 failed(self._tools, stream, error)
-        return count
+        return emptied
 
     def bury(self) -> list[Stream]:
         """Put into tombs what has long been empty and unopened, where that is asked for; the streams of those files."""

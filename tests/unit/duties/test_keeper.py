@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.config import Files, Retention, Rotation
+from agent.control import WatcherStatus
 from agent.duties.retainer import RETAIN_EVERY
+from agent.duties.snapshot import Gauges
 from agent.kit.errors import AgentError, LockedError, StoppingError
 from agent.kit.units import Duration, Size
 from tests.support.bench import LEAF, Writer, at
@@ -179,6 +182,22 @@ def test_a_status_before_the_start_says_so(tmp_path: Path) -> None:
         House(tmp_path).keeper.status()
 
 
+def test_gauges_say_what_the_snapshot_says(house: House) -> None:
+    """How growth is found, and how often everything was looked at: counted up, however often it is shown."""
+    gauges = Gauges(house.keeper.engine, house.metrics)
+    snapshot = house.keeper.status()
+    for rescans in (2, 2, 5):
+        watcher = WatcherStatus(mode="timer", directories=3, rescans=rescans)
+        gauges.show(msgspec.structs.replace(snapshot, watcher=watcher))
+
+    value = house.metrics.registry.get_sample_value
+    assert 5 == value("telemetry_agent_watcher_rescans_total")
+    assert 3 == value("telemetry_agent_watched_directories")
+    assert {"events": 0, "timer": 1, "polling": 0} == {
+        mode: value("telemetry_agent_watcher_mode", {"mode": mode}) for mode in ("events", "timer", "polling")
+    }
+
+
 def test_a_snapshot_is_a_value(house: House) -> None:
     """A later step changes no answer that was given."""
     writer = Writer(house.path / LEAF).write(big(0, 5))
@@ -191,4 +210,17 @@ def test_a_snapshot_is_a_value(house: House) -> None:
 
     assert (5000, 0) == (first.streams[0].live_bytes, first.streams[0].sealed)
     assert 50_000 == second.streams[0].sealed
+    writer.close()
+
+
+def test_a_line_tells_of_the_space_that_came_back(house: House) -> None:
+    """Also where nothing but the agent itself touches the file any more: after a release, and after a reset."""
+    writer = Writer(house.path / "held.log").write(big(0, 50))
+    Writer(house.path / "left.log").write(big(0, 50)).close()
+    house.step()
+    house.keeper.publish()
+    held, left = house.keeper.status().streams
+
+    assert writer.path.stat().st_blocks * 512 == held.allocated_bytes < held.apparent_size
+    assert (0, 0, 0) == (left.allocated_bytes, left.apparent_size, (house.path / "left.log").stat().st_size)
     writer.close()

@@ -35,7 +35,7 @@ def write(writer: Writer, data: bytes) -> None:
 
 @pytest.mark.parametrize("mode", ["append", "truncate"])
 def test_a_writer_that_holds_its_file_goes_on_undisturbed(anywhere: Bench, mode: str) -> None:
-    """Sealed blocks become holes; the writer's descriptor, the size and the inode stay, nothing is lost or twice."""
+    """Cases 1, 2: sealed blocks become holes; descriptor, size and inode stay, nothing is lost or twice."""
     writer = anywhere.writer(mode)
     inode = os.fstat(writer.fd).st_ino
     for number in range(20):
@@ -236,11 +236,11 @@ def test_a_lease_on_the_file_only_delays(bench: Bench) -> None:
 def rest(bench: Bench) -> int:
     """Seal, release, and set back what nobody has open; how many files were."""
     bench.rotate()
-    return bench.engine.rounds.reset()
+    return len(bench.engine.rounds.reset())
 
 
 def test_a_file_nobody_has_open_is_set_back(anywhere: Bench) -> None:
-    """C1: path, inode, owner and mode stay, the size is 0 again, and positions go on."""
+    """C1, H4: path, inode, owner and mode stay, the size is 0 again, and positions go on."""
     writer = anywhere.writer().write(big(0, 100))
     writer.close()
     before = (anywhere.path / LEAF).stat()
@@ -269,11 +269,11 @@ def test_a_file_somebody_has_open_is_not_set_back(anywhere: Bench, how: int) -> 
     assert 100_000 == (anywhere.path / LEAF).stat().st_size
     anywhere.clock.advance(release.RESET_BACKOFF)
     anywhere.engine.rounds.resting[anywhere.stream()] = None
-    assert 1 == anywhere.engine.rounds.reset()
+    assert 1 == len(anywhere.engine.rounds.reset())
 
 
 def test_an_opener_waits_and_finds_an_empty_file(anywhere: Bench) -> None:
-    """C1: an open that comes while the lease is held waits; the records it writes then are all there, once."""
+    """C1, case 25: an open that comes while the lease is held waits; the records it writes then are all there, once."""
     anywhere.writer().write(big(0, 100)).close()
     opened: list[int] = []
 
@@ -322,7 +322,7 @@ def test_the_short_rest_is_sealed_under_the_lease(bench: Bench) -> None:
     writer.write(big(100, 110)).close()
     bench.engine.rounds.resting[bench.stream()] = None
 
-    assert 1 == bench.engine.rounds.reset()
+    assert 1 == len(bench.engine.rounds.reset())
     assert big(0, 110) == bench.sealed()
     assert "reset" == bench.segments()[-1].index["reason"]
 
@@ -334,7 +334,7 @@ def test_a_long_rest_is_left_for_the_next_seal(bench: Bench) -> None:
     writer.write(big(100, 500)).close()
     bench.engine.rounds.resting[bench.stream()] = None
 
-    assert 0 == bench.engine.rounds.reset()
+    assert 0 == len(bench.engine.rounds.reset())
     assert big(0, 100) == bench.sealed()
 
 
@@ -346,7 +346,7 @@ def test_an_unterminated_line_counts_only_after_a_long_idle_time(bench: Bench) -
     bench.clock.advance(release.UNTERMINATED_IDLE)
     bench.engine.rounds.resting[bench.stream()] = None
 
-    assert 1 == bench.engine.rounds.reset()
+    assert 1 == len(bench.engine.rounds.reset())
     assert big(0, 100) + b'{"last":1}' == bench.sealed()
     assert 1 == bench.segments()[-1].index["records"]
 
@@ -357,7 +357,7 @@ def test_no_reset_where_leases_are_local_only(bench: Bench) -> None:
     bench.rotate()
     bench.stream().place.filesystem = "nfs"
 
-    assert 0 == bench.engine.rounds.reset()
+    assert 0 == len(bench.engine.rounds.reset())
     assert 100_000 == (bench.path / LEAF).stat().st_size
 
 
@@ -367,7 +367,7 @@ def test_lease_tests_are_rate_limited(bench: Bench) -> None:
     bench.rotate()
     bench.stream().next_reset = bench.clock.monotonic() + 0.5
 
-    assert 0 == bench.engine.rounds.reset()
+    assert 0 == len(bench.engine.rounds.reset())
 
 
 @pytest.mark.parametrize("step", ["reset.leased", "reset.sealed", "reset.hinted", "reset.punched"])
@@ -393,7 +393,7 @@ def test_two_hundred_idle_files_are_set_back_in_bounded_passes(make: Make) -> No
     bench.seal(*[f"{number}.json" for number in range(6)])
     bench.release()
 
-    assert [4, 2, 0] == [bench.engine.rounds.reset(4) for _ in range(3)]
+    assert [4, 2, 0] == [len(bench.engine.rounds.reset(4)) for _ in range(3)]
 
 
 def test_refused_without_holes(bench: Bench) -> None:

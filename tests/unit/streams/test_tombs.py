@@ -27,7 +27,7 @@ def empty(bench: Bench) -> Bench:
     bench.writer().write(lines(0, 10)).close()
     bench.rotate()
     bench.clock.advance(31)
-    assert 1 == bench.engine.rounds.reset()
+    assert 1 == len(bench.engine.rounds.reset())
     bench.look()
     return bench
 
