@@ -130,6 +130,8 @@ def _state(one: Stream) -> tuple[StreamState, str]:
         return "refused", printable(str(one.refused))
     if one.failure:
         return "failing", one.failure
+    if not one.facts.looked:
+        return "ok", "not looked at yet since the start"
     if not one.facts.there:
         return "gone", "the live file is gone; its segments stay until retention deletes them"
     return "ok", _why(_method(one), one.place.filesystem)

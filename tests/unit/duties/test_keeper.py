@@ -224,3 +224,22 @@ def test_a_line_tells_of_the_space_that_came_back(house: House) -> None:
     assert writer.path.stat().st_blocks * 512 == held.allocated_bytes < held.apparent_size
     assert (0, 0, 0) == (left.allocated_bytes, left.apparent_size, (house.path / "left.log").stat().st_size)
     writer.close()
+
+
+def test_a_file_is_gone_only_once_it_was_looked_for(tmp_path: Path) -> None:
+    """After a start the segments are known before the live files: those that nobody looked at are not told as gone."""
+    before = House(tmp_path)
+    before.open()
+    Writer(before.path / LEAF).write(big(0, 50)).close()
+    before.step()
+    before.keeper.close()
+    (before.path / LEAF).unlink()
+    house = House(tmp_path)
+    house.open()
+    house.keeper.publish()
+    early = house.keeper.status().streams[0].state
+    house.step()
+    house.keeper.publish()
+
+    assert ("ok", "gone") == (early, house.keeper.status().streams[0].state)
+    house.keeper.close()
