@@ -64,7 +64,7 @@ def _problems(engine: Engine, total: int, critical: bool, free: int) -> list[str
     found: list[str] = []
     if not free:
         found.append(
-            "no byte is free on the file system: writers cannot append; sealing goes on from the space kept for it; "
+            "no byte is free on the file system: writers cannot append, nothing new is kept; "
             "free space, or lower [retention]"
         )
     if critical:
