@@ -74,12 +74,15 @@ class Gauges:
         self._engine = engine
         self._metrics = metrics
         self._streams: list[StreamStatus] | None = None
+        self._rescans = 0
 
     def show(self, snapshot: Status) -> None:
         """Set them all; sums over streams only when a stream changed."""
         self._show_directory(snapshot.directory)
         self._metrics.set_watcher_mode(snapshot.watcher.mode)
         self._metrics.watched_directories.set(snapshot.watcher.directories)
+        self._metrics.watcher_rescans.inc(snapshot.watcher.rescans - self._rescans)
+        self._rescans = snapshot.watcher.rescans
         if snapshot.streams is not self._streams:
             self._streams = snapshot.streams
             self._show_streams(snapshot.streams)
