@@ -151,9 +151,9 @@ class Consumer:
                     parcel, due = await self._step(self._next)
                 except (OSError, AgentError) as error:
                     places.release()
-                    await self._trouble(failures, "cannot go on", error)
+                    await self._trouble(failures, "delivery stands", error)
                     continue
-                failures.succeeded()
+                self._over(failures, "delivery goes on")
                 if parcel is None:
                     places.release()
                     if not self.stopping:
@@ -290,21 +290,31 @@ class Consumer:
             try:
                 dropped = await self._step(lambda: self._settle(parcel))
             except OSError as error:
-                await self._trouble(failures, "the dead letters cannot be written", error)
+                await self._trouble(failures, "dead letters and positions cannot be written", error)
                 if self.stopping:
                     raise StoppedError from error
                 continue
+            self._over(failures, "dead letters and positions are written again")
             self.book.settled(parcel, dropped)
             return
 
     async def _trouble(self, failures: Failures, what: str, error: Exception) -> None:
         wait, say = failures.failed(self._clock.monotonic())
-        self._trail.state(False, f"{what}: {error}", "is the state directory full or read-only?")
+        said = getattr(error, "strerror", None) or str(error)
+        self._trail.state(False, f"{what}: {said}", "is the state directory full or read-only?")
         if say:
             _log.error(what, forward=self.name, error=error, retry_seconds=wait)
         if not self.stopping:
             with anyio.move_on_after(wait):
                 await self._changed()
+
+    def _over(self, failures: Failures, what: str) -> None:
+        """What `_trouble` told of has passed."""
+        ended, told = failures.succeeded()
+        if ended and not self._outage.count:
+            self._trail.state(True)
+        if told:
+            _log.info(what, forward=self.name, failures=ended)
 
     async def _pause(self, seconds: float, *, until_change: bool = False) -> None:
         """Wait; with `until_change` only until an endpoint works again. Raises StoppedError when the agent leaves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import cache
 
 from agent import __version__
@@ -83,7 +84,10 @@ def stream(engine: Engine, one: Stream, now: float, wall: float) -> StreamStatus
     kept = [segment for segment in one.published if not segment.marker]
     plain = sum(segment.extent.length for segment in kept)
     packed = sum(segment.size for segment in kept)
-    verdict = plan.due(growth(one), one.rotation, now, wall)
+    growing = now - facts.grew < _LONG
+    pace = growth(one)
+    # What does not grow any more comes due by its size at no time.
+    verdict = plan.due(pace if growing else replace(pace, rate=0.0), one.rotation, now, wall)
     state, why = _state(one)
     return StreamStatus(
         name=printable(one.name),
@@ -94,7 +98,7 @@ def stream(engine: Engine, one: Stream, now: float, wall: float) -> StreamStatus
         live_bytes=one.live_bytes,
         allocated_bytes=facts.allocated if facts.there else 0,
         apparent_size=facts.size if facts.there else 0,
-        growth_per_minute=max(0.0, facts.rate * 60) if now - facts.grew < 60 else 0.0,
+        growth_per_minute=max(0.0, facts.rate * 60) if growing else 0.0,
         position=life.base + max(life.sealed, facts.size) if life and facts.there else one.end + one.live_bytes,
         sealed=one.end,
         first=one.first,

@@ -226,6 +226,21 @@ def test_a_line_tells_of_the_space_that_came_back(house: House) -> None:
     writer.close()
 
 
+def test_what_stopped_growing_comes_due_by_its_size_at_no_time(house: House) -> None:
+    """A minute after the last growth no time is told from its pace any more."""
+    writer = Writer(house.path / LEAF).write(big(0, 1))
+    house.step(1)
+    writer.write(big(1, 2))
+    house.step(1)
+    house.keeper.publish()
+    before = house.keeper.status().streams[0].next_rotation.reason
+    house.step(61)
+    house.keeper.publish()
+
+    assert ("size", "") == (before, house.keeper.status().streams[0].next_rotation.reason)
+    writer.close()
+
+
 def test_a_file_is_gone_only_once_it_was_looked_for(tmp_path: Path) -> None:
     """After a start the segments are known before the live files: those that nobody looked at are not told as gone."""
     before = House(tmp_path)

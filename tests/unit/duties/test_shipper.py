@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,9 +14,11 @@ import pytest
 from agent.config import Retention
 from agent.config.forward import Breaking, Retrying, Unsent
 from agent.control import CursorStatus
+from agent.duties import shipper
 from agent.kit import disk
 from agent.kit.disk import Directory
 from agent.sinks.base import ErrorClass
+from agent.streams.cursors import Cursors
 from tests.support.hostile import Hostile, Say, serving
 from tests.support.yard import (
     LEAF,
@@ -541,15 +544,45 @@ def test_a_wait_that_the_server_asked_for_is_kept(tmp_path: Path, server: Hostil
     keys = {"retry": Retrying(initial=Duration(0.1), maximum=Duration(3600)), "batch": small(1, in_flight=2)}
     with Yard(tmp_path, forward(server, breaker=Breaking(failures=1, recovery=Duration(0.2)), **keys)) as yard:
         yard.write(spans(0, 3))
+        later = [span(3)]
 
         def until() -> bool:
-            now = yard.status()
-            if now.delivered == now.read - 1 == 2:
-                yard.write(span(3))
-            return now.delivered == 3
+            if yard.status().delivered == 2 and later:
+                yard.write(later.pop())
+            return yard.status().delivered == 3
 
         yard.run(until)
         assert (1, "closed") == (yard.status().unsettled, yard.status().breaker)
+
+
+class Told:
+    """A log that keeps what it was told."""
+
+    def __init__(self, told: list[str]) -> None:
+        self.error = self.warning = self.info = lambda event, **_: told.append(event)
+
+
+def test_a_disk_that_takes_no_positions_is_told_and_so_is_its_end(
+    tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent whose bounds are not durable; once they are, delivery goes on by itself and says so."""
+    told: list[str] = []
+    monkeypatch.setattr(shipper, "_log", Told(told))
+    real = Cursors.save
+    full = [OSError(errno.ENOSPC, "No space left on device")]
+
+    def save(cursors: Cursors) -> None:
+        if full and not server.heard:
+            raise full.pop()
+        real(cursors)
+
+    monkeypatch.setattr(Cursors, "save", save)
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 3))
+        yard.run(settled(yard, 3))
+
+    assert ["delivery stands", "delivery goes on"] == told
+    assert once(0, 3) == numbers(bodies(server))
 
 
 def test_a_defect_of_a_sink_costs_no_record(tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
