@@ -88,6 +88,8 @@ def stream(engine: Engine, one: Stream, now: float, wall: float) -> StreamStatus
     pace = growth(one)
     # What does not grow any more comes due by its size at no time.
     verdict = plan.due(pace if growing else replace(pace, rate=0.0), one.rotation, now, wall)
+    if one.refused:
+        verdict = plan.Due(None, None)
     state, why = _state(one)
     return StreamStatus(
         name=printable(one.name),

@@ -258,3 +258,13 @@ def test_a_file_is_gone_only_once_it_was_looked_for(tmp_path: Path) -> None:
 
     assert ("ok", "gone") == (early, house.keeper.status().streams[0].state)
     house.keeper.close()
+
+
+def test_what_is_refused_has_no_next_rotation(house: House) -> None:
+    """A document is looked at and left alone; no time is told at which it would be sealed."""
+    (house.path / "package.json").write_text('{\n  "name": "x"\n}\n' * 9000, "utf-8")
+    house.step(1)
+    house.keeper.publish()
+    (line,) = house.keeper.status().streams
+
+    assert ("refused", "", None) == (line.state, line.next_rotation.reason, line.next_rotation.at)
