@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from agent.kit.errors import AgentError, printable
 
@@ -43,8 +43,23 @@ def screen() -> Console:
     """Standard output; text on it is never taken for markup."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _UNBOUNDED
-    return Console(width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    terminal = sys.stdout.isatty()
+    width = None if terminal or os.environ.get("COLUMNS") else _UNBOUNDED
+    file = sys.stdout if terminal else cast("IO[str]", _Trimmed(sys.stdout))
+    return Console(file=file, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+class _Trimmed:
+    """A file without the blanks at line ends with which tables fill their last column. Whole lines a write."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write("\n".join(line.rstrip(" ") for line in text.split("\n")))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def grid(console: Console, *columns: str, right: tuple[str, ...] = ()) -> Table:

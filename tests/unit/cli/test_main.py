@@ -110,7 +110,7 @@ def test_without_a_directory_the_command_says_what_to_set(stage: Stage) -> None:
 def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A status that fails for no known reason."""
 
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr(reach, "status", fail)

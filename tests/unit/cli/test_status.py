@@ -29,7 +29,7 @@ def test_status_looks_like_this(stage: Stage) -> None:
         code, out, err = stage.run("status")
 
     assert (code, err) == (0, "")
-    assert "".join(f"{line.rstrip()}\n" for line in out.splitlines()) == GOLDEN
+    assert out == GOLDEN
 
 
 def test_status_json_is_the_message_itself(stage: Stage) -> None:
