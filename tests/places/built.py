@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,11 @@ def sources(target: Path) -> Path:
     for name in ("agent", "systemd", "container"):
         shutil.copytree(ROOT / name, target / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     return target
+
+
+def sealed(segment: Path) -> list[int]:
+    """The order of segments of one stream: day, time, and number within a second."""
+    return [int(number) for number in re.findall(r"\d+", segment.name)]
 
 
 def run(*command: object, timeout: float = 120) -> str:

@@ -140,7 +140,7 @@ def test_it_seals_a_foreign_writers_file(machine: Machine) -> None:
     machine.run("systemd-run", "--unit=writer", "--uid=otel", "--wait", "python3", "-c", WRITER)
     machine.run(AGENT, "rotate")
 
-    segments = sorted((machine.root / WATCHED).glob("out_*.json.gz"))
+    segments = sorted((machine.root / WATCHED).glob("out_*.json.gz"), key=built.sealed)
     lines = b"".join(gzip.decompress(path.read_bytes()) for path in segments).splitlines()
     assert list(range(LINES)) == [json.loads(line)["id"] for line in lines]
     assert len(segments) > 3

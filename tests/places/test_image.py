@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,26 @@ with open("/telemetry/out.json", "w") as out:  # as the Collector: no append, tr
     out.flush()
     time.sleep(2)
 """
+RECEIVER = """
+from concurrent.futures import ThreadPoolExecutor
+import grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as message, trace_service_pb2_grpc as service
+class Traces(service.TraceServiceServicer):
+    def Export(self, request, context):
+        token = dict(context.invocation_metadata())["authorization"]
+        for one in request.resource_spans:
+            for scope in one.scope_spans:
+                for span in scope.spans:
+                    print("got", span.name, "with", token, flush=True)
+        return message.ExportTraceServiceResponse()
+server = grpc.server(ThreadPoolExecutor(1))
+service.add_TraceServiceServicer_to_server(Traces(), server)
+server.add_insecure_port("127.0.0.1:4317")
+server.start()
+print("listening", flush=True)
+server.wait_for_termination()
+"""
+"""An OTLP/gRPC receiver, made of what the image has."""
 
 
 # -- the recipe
@@ -77,12 +97,18 @@ def test_the_lock_covers_every_dependency() -> None:
     from packaging.requirements import Requirement
 
     project = tomllib.loads((built.ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [Requirement(text) for text in [*project["dependencies"], *project["optional-dependencies"]["small"]]]
-    pins = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", (CONTAINER / "requirements.lock").read_text(), re.MULTILINE))
+    lock = (CONTAINER / "requirements.lock").read_text()
+    extras = re.findall(r"--extra (\w+)", lock)
+    needs = [*project["dependencies"], *(need for extra in extras for need in project["optional-dependencies"][extra])]
+    wanted = [Requirement(text) for text in needs]
+    pins = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", lock, re.MULTILINE))
 
     missing = [str(need) for need in wanted if not need.specifier.contains(pins.get(need.name.lower(), "0"))]
 
     assert [] == missing
+    # All that the agent itself may use; the exporters for applications belong to those.
+    assert set(project["optional-dependencies"]) - {"test", "dev", "sdk", "protobuf"} == set(extras)
+    assert set(project["optional-dependencies"]["protobuf"]) <= set(needs)
 
 
 @pytest.mark.peer
@@ -123,13 +149,14 @@ class Engine:
     def podman(self, *arguments: object) -> str:
         """What podman prints."""
         how = ["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc"]
+        how += ["--volumepath", f"{self.home}/volumes"]
         return built.run("podman", *self._store, *how, *arguments)
 
-    def start(self, name: str, volume: Path, *arguments: object) -> None:
+    def start(self, name: str, volume: Path | str, *arguments: object, network: str = "none") -> None:
         """Start a container as closed as can be: read-only root, no capability, no network but its own loopback."""
         closed = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges"]
         limits = ["--memory=128m", "--ulimit=nofile=1024:4096", "--ulimit=nproc=4096:4096"]
-        self.podman("run", "--detach", "--network=none", f"--name={name}", *closed, *limits,
+        self.podman("run", "--detach", f"--network={network}", f"--name={name}", *closed, *limits,
                     f"--volume={volume}:/telemetry", *arguments)  # fmt: skip
 
     def diff(self, image: str) -> list[str]:
@@ -191,7 +218,7 @@ class TestImage:
         engine.podman("exec", "watching", "telemetry-agent", "rotate")
         engine.podman("stop", "--time=10", "watching")
 
-        segments = sorted(volume.glob("out_*.json.gz"))
+        segments = sorted(volume.glob("out_*.json.gz"), key=built.sealed)
         lines = b"".join(gzip.decompress(path.read_bytes()) for path in segments).splitlines()
         assert list(range(20_000)) == [json.loads(line)["id"] for line in lines]
         assert len(segments) > 3
@@ -213,6 +240,7 @@ class TestImage:
         """The image's own health check succeeds once the agent is ready, and fails where there is none."""
         engine.start("healthy", volume, "localhost/agent:1")
         self._until_healthy(engine, "healthy")
+        engine.podman("healthcheck", "run", "healthy")
 
         with pytest.raises(AssertionError, match="no answer"):
             engine.podman("run", "--rm", "--network=none", "--read-only", "--ulimit=nofile=1024:4096",
@@ -236,6 +264,7 @@ class TestImage:
     def test_its_labels_say_what_it_is(self, engine: Engine) -> None:
         """The OCI labels, the numeric user and the version that the build was given."""
         found = json.loads(engine.podman("image", "inspect", "localhost/agent:1"))[0]["Config"]
+        print(f"size {json.loads(engine.podman('image', 'inspect', 'localhost/agent:1'))[0]['Size'] >> 20} MiB")
 
         prefix = "org.opencontainers.image."
         assert ("telemetry-agent", "1.2.3", "Apache-2.0") == tuple(
@@ -243,20 +272,68 @@ class TestImage:
         )
         assert "65532:65532" == found["User"]
 
+    def test_it_delivers_over_grpc_as_the_readme_says(self, engine: Engine, volume: Path, tmp_path: Path) -> None:
+        """The README's own configuration works in the image, without anything installed into it."""
+        section = (built.ROOT / "README.md").read_text().partition("### gRPC\n")[2]
+        settings = tmp_path / "agent.toml"
+        settings.write_text('[files]\ndirectory = "/telemetry"\n' + section.split("```")[1].removeprefix("toml"))
+        engine.start("receiving", volume, "--entrypoint=python", "localhost/agent:1", "-c", RECEIVER)
+        self._until(lambda: "listening" in engine.podman("logs", "receiving"))
+        engine.start("sending", volume, f"--volume={settings}:/etc/telemetry-agent/agent.toml:ro", "--env=TOKEN=abc",
+                     "localhost/agent:1", network="container:receiving")  # fmt: skip
+        (volume / "traces.json").write_text(
+            '{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c",'
+            '"spanId":"eee19b7ec3c1b174","name":"one","startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}\n'
+        )
+        shutil.chown(volume / "traces.json", 65532, 65532)
+
+        self._until(lambda: "got one with Bearer abc" in engine.podman("logs", "receiving"))
+        engine.podman("rm", "--force", "--time=2", "sending")  # first: the other one's network is its own
+
+    @pytest.mark.parametrize("user", ["65532:65532", "10001:10001"])
+    def test_a_new_volume_needs_no_preparation(self, engine: Engine, user: str) -> None:
+        """The engine gives a volume that it makes to the user who runs the agent."""
+        name = f"new-{user.partition(':')[0]}"
+        engine.start(name, name, f"--user={user}", "localhost/agent:1")
+
+        self._until_healthy(engine, name)
+
+    def test_the_commands_of_the_compose_table_work(self, engine: Engine, volume: Path) -> None:
+        """What the README has one run in the agent's container: each command succeeds in the image."""
+        table = (CONTAINER / "README.md").read_text()
+        commands = [line.split() for line in re.findall(r"c exec (?:-T )?agent ([^`)]+)", table)]
+        (volume / "traces.json").write_text('{"resourceSpans":[]}\n')
+        shutil.chown(volume / "traces.json", 65532, 65532)
+        settings = CONTAINER / "compose/agent.toml"
+        engine.start("table", volume, f"--volume={settings}:/etc/telemetry-agent/agent.toml:ro", "localhost/agent:1")
+        self._until_healthy(engine, "table")
+
+        told = {line[1]: engine.podman("exec", "table", *line) for line in commands}
+
+        assert {"status", "cat", "cleanup", "generate"} == set(told)
+        assert "running as pid 1" in told["status"]
+        assert '{"resourceSpans":[]}\n' == told["cat"]
+        assert 4 == sum(len(scope["spans"]) for resource in json.loads(told["generate"])["resourceSpans"]
+                        for scope in resource["scopeSpans"])  # fmt: skip
+
     def test_the_same_sources_make_the_same_layers(self, engine: Engine, request: pytest.FixtureRequest) -> None:
         """A second build from the same sources gives bit by bit the same layers."""
         _build_agent(engine, request.config, engine.home / "sources", "localhost/agent:2")
 
         assert engine.diff("localhost/agent:1") == engine.diff("localhost/agent:2")
 
+    def _until_healthy(self, engine: Engine, name: str) -> None:
+        self._until(lambda: engine.podman("exec", name, "telemetry-agent", "health", "--probe") == "ok\n")
+
     @staticmethod
-    def _until_healthy(engine: Engine, name: str) -> None:
-        for _ in range(20):
+    def _until(holds: Callable[[], bool]) -> None:
+        """Wait until something holds; a command that fails meanwhile is no harm."""
+        told, end = "not yet", time.monotonic() + 60
+        while time.monotonic() < end:
             try:
-                engine.podman("exec", name, "telemetry-agent", "health", "--probe")
+                if holds():
+                    return
             except AssertionError as error:
                 told = str(error)
-                time.sleep(0.2)
-            else:
-                return
+            time.sleep(0.2)
         pytest.fail(told)
