@@ -159,6 +159,6 @@ def records(
     config: Config, stream: str, *, start: int | None, since: float | None, follow: bool, stop: Callable[[], bool]
 ) -> Iterator[bytes]:
     """The stream's bytes: from position `start`, or of what was written after the time `since`, else all."""
-    from agent.streams import reader
+    from agent.streams.follow import records as read
 
-    return reader.records(config, stream, start=start, since=since, follow=follow, stop=stop)
+    return read(config, stream, start=start, since=since, follow=follow, stop=stop)

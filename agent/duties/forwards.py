@@ -36,8 +36,7 @@ from agent.streams.deadletters import DeadLetters, Letter
 from agent.streams.engine import Engine
 from agent.streams.engine import peek as peek_engine
 from agent.streams.lag import fullness, lag
-from agent.streams.reader import View, view
-from agent.streams.views import Views
+from agent.streams.views import View, Views, view
 
 _log = log.get("forwards")
 

@@ -39,8 +39,7 @@ from agent.otlp.process import Chain
 from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, Sink, TooLarge
 from agent.streams.cursors import Cursors
 from agent.streams.deadletters import DeadLetters, Letter, letter
-from agent.streams.reader import View
-from agent.streams.views import Views
+from agent.streams.views import View, Views
 
 _log = log.get("shipper")
 

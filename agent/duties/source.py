@@ -16,8 +16,8 @@ from agent.kit.errors import AgentError, CorruptError
 from agent.otlp.process import Chain
 from agent.streams import reader
 from agent.streams.cursors import Bounds, Cursors
-from agent.streams.reader import Run, View
-from agent.streams.views import Views
+from agent.streams.reader import Run
+from agent.streams.views import View, Views
 
 MEMBER = 1 << 20
 """Segments are read by the member, of about this size: a batch is asked for with so much room at its end."""

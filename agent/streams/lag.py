@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.streams.reader import View
+from agent.streams.views import View
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,49 +8,18 @@ half punched (attack H3). What cannot be read is skipped and said, never silentl
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.config import Config
-from agent.kit.clock import Clock, SystemClock
-from agent.kit.errors import AgentError, CorruptError, printable
-from agent.metrics import Metrics
-from agent.streams import names, segment
-from agent.streams.catalog import Place, Stream
-from agent.streams.engine import Engine
+from agent.kit.errors import CorruptError, printable
 from agent.streams.live import Live
-from agent.streams.position import Identity
-from agent.streams.recognise import open_live, recognise
 from agent.streams.segment import Segment, SegmentReader
+from agent.streams.views import View
 
 CHUNK = 1 << 20
 LONGEST = 64 << 20
 HEAD = 1 << 16
 """Bytes that are given of a record longer than the limit."""
-POLL = 0.25
-"""Seconds between two looks while following."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A stream as it was at one moment."""
-
-    name: str
-    stream_id: str
-    place: Place
-    leaf: str
-    segments: tuple[Segment, ...]
-    identity: Identity | None
-    base: int
-    sealed: int
-    """Position up to which everything lies in segments."""
-    end: int
-    """Position up to which the live file was seen to reach."""
-    since: float = 0.0
-    """Wall time at which the oldest unsealed byte was noticed; 0 when there is none."""
-    growth: tuple[tuple[int, float], ...] = ()
-    """Ends at which the stream was seen, each with the wall time when first, oldest first; the first one was there
-    before. Few: the older, the wider apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +36,6 @@ class Run:
     skipped: int = 0
     why: str = ""
     cut: bool = False
-
-
-def view(stream: Stream) -> View:
-    """The stream as the engine's thread sees it now."""
-    life = stream.incarnation
-    return View(
-        name=stream.name,
-        stream_id=stream.id.hex(),
-        place=stream.place,
-        leaf=stream.departed or stream.leaf,
-        segments=tuple(one for one in stream.segments if not one.marker),
-        identity=life.identity if life else None,
-        base=life.base if life else stream.end,
-        sealed=stream.end,
-        end=life.end if life else stream.end,
-        since=stream.facts.since_wall,
-    )
 
 
 def read(now: View, position: int, again: Callable[[], View], limit: int = CHUNK, longest: int = LONGEST) -> Run | None:
@@ -230,109 +182,3 @@ def _from_live(now: View, position: int, limit: int, longest: int) -> Run | None
 def _begins_here(live: Live, physical: int) -> bool:
     """True unless something else than the end of a record lies before: then the file was rewritten unnoticed."""
     return physical == 0 or live.read(physical - 1, 1) in (b"\n", b"\0")
-
-
-class Follower:
-    """One stream of a directory that this process does not manage: its view is kept fresh from the files."""
-
-    def __init__(self, config: Config, name: str, clock: Clock) -> None:
-        self._engine = Engine(config, clock, Metrics(), lambda: None, reading=True)
-        self._engine.open()
-        self._engine.lookout.look("", None)
-        self._stream = self._engine.catalog.find([name])[0]
-        self._seen = {one.name for one in self._stream.segments}
-        self._recognise()
-
-    def view(self) -> View:
-        """The stream now."""
-        self._reload()
-        self._recognise()
-        return view(self._stream)
-
-    def _reload(self) -> None:
-        """Take in what was captured and published since; the part first, as it goes only once its segment is there."""
-        stream = self._stream
-        archive = stream.place.archive
-        if stream.open_part:
-            stream.segments.pop()
-        part = self._engine.recovery.peek(stream.place, names.open_name(stream.leaf), stream)
-        fresh = [
-            entry.name
-            for entry in archive.entries()
-            if entry.name not in self._seen and entry.name.endswith(".gz") and names.parse(entry.name)
-        ]
-        for name in fresh:
-            self._seen.add(name)
-            try:
-                one = segment.load(archive, name)
-            except (CorruptError, FileNotFoundError):
-                continue
-            if one.stream_id == stream.id.hex():
-                stream.segments.append(one)
-        if fresh:
-            stream.segments.sort(key=lambda one: (one.extent.start, one.extent.end))
-        if part and (not stream.segments or stream.segments[-1].extent.end <= part.extent.start):
-            stream.segments.append(part)
-        if stream.segments:
-            self._catch_up()
-
-    def _catch_up(self) -> None:
-        stream, life, newest = self._stream, self._stream.incarnation, self._stream.segments[-1]
-        if life is None or newest.extent.end <= life.position:
-            return
-        if newest.identity.same_file(life.identity) and newest.base == life.base:
-            life.sealed, life.guard, life.clean = newest.source.end, b"", False
-        else:
-            stream.incarnation = None
-
-    def _recognise(self) -> None:
-        try:
-            with open_live(self._stream) as live:
-                recognise(self._engine.tools, self._stream, live)
-        except (OSError, AgentError):
-            return
-
-    def close(self) -> None:
-        """Let go of the directories."""
-        self._engine.close()
-
-
-def records(
-    config: Config,
-    stream: str,
-    *,
-    start: int | None = None,
-    since: float | None = None,
-    follow: bool = False,
-    stop: Callable[[], bool] = lambda: False,
-    clock: Clock | None = None,
-) -> Iterator[bytes]:
-    """A stream's bytes, from position `start`, or from what was sealed or written after the time `since`, else all.
-
-    With `follow` it goes on until `stop()`. An unterminated last line is not given. Raises AgentError for an
-    unknown stream, FileNotFoundError for an unknown directory.
-    """
-    time = clock or SystemClock()
-    follower = Follower(config, stream, time)
-    try:
-        now = follower.view()
-        first = now.segments[0].extent.start if now.segments else now.sealed
-        position = first if start is None else start
-        if since is not None:
-            later = [one.extent.start for one in now.segments if one.sealed_at >= since]
-            position = max(position, later[0] if later else now.sealed)
-        while not stop():
-            run = read(now, position, follower.view)
-            if run is None:
-                if not follow:
-                    return
-                time.sleep(POLL)
-                now = follower.view()
-                continue
-            if run.data:
-                yield run.data
-            position = run.end
-            if position >= now.sealed:
-                now = follower.view()
-    finally:
-        follower.close()

@@ -7,17 +7,59 @@ One thread writes; entries are replaced whole, and whoever lists them takes a co
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from agent.kit.clock import Clock
-from agent.streams.catalog import Stream
-from agent.streams.reader import View, view
+from agent.streams.catalog import Place, Stream
+from agent.streams.position import Identity
+from agent.streams.segment import Segment
 
-Listener = Callable[[View], None]
 Growth = tuple[tuple[int, float], ...]
 
 _MARKS = 64
 """Marks of a stream's growth that are kept, at least half of them one look apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A stream as it was at one moment."""
+
+    name: str
+    stream_id: str
+    place: Place
+    leaf: str
+    segments: tuple[Segment, ...]
+    identity: Identity | None
+    base: int
+    sealed: int
+    """Position up to which everything lies in segments."""
+    end: int
+    """Position up to which the live file was seen to reach."""
+    since: float = 0.0
+    """Wall time at which the oldest unsealed byte was noticed; 0 when there is none."""
+    growth: Growth = ()
+    """Ends at which the stream was seen, each with the wall time when first, oldest first; the first one was there
+    before. Few: the older, the wider apart."""
+
+
+def view(stream: Stream) -> View:
+    """The stream as the engine's thread sees it now."""
+    life = stream.incarnation
+    return View(
+        name=stream.name,
+        stream_id=stream.id.hex(),
+        place=stream.place,
+        leaf=stream.departed or stream.leaf,
+        segments=tuple(one for one in stream.segments if not one.marker),
+        identity=life.identity if life else None,
+        base=life.base if life else stream.end,
+        sealed=stream.end,
+        end=life.end if life else stream.end,
+        since=stream.facts.since_wall,
+    )
+
+
+Listener = Callable[[View], None]
 
 
 class Views:

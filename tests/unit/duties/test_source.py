@@ -11,7 +11,7 @@ from agent.duties import source
 from agent.duties.parcel import Parcel
 from agent.kit.errors import AgentError
 from agent.streams import reader
-from agent.streams.reader import View
+from agent.streams.views import View
 from tests.support.hostile import Hostile
 from tests.support.yard import LEAF, Yard, forward, spans
 

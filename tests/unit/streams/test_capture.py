@@ -11,10 +11,12 @@ import pytest
 from agent.config import Retention
 from agent.kit import disk
 from agent.kit.units import Duration, Size
-from agent.streams import copying, names, reader
+from agent.streams import copying, follow, names, reader
 from agent.streams.dues import Due
+from agent.streams.engine import peek
+from agent.streams.follow import Follower
 from agent.streams.part import walk
-from agent.streams.reader import Follower
+from agent.streams.views import view
 from tests.support.bench import LEAF, Bench, at, fail, killed, lines
 from tests.unit.streams.conftest import Make
 
@@ -353,38 +355,27 @@ def test_readers_read_the_open_part(make: Make) -> None:
         tick(bench)
     writer.write(big(40, 43))
     bench.look()
-    now = reader.view(bench.stream())
+    now = view(bench.stream())
     found, at_position = b"", 0
     while run := reader.read(now, at_position, lambda: now, 4096):
         found, at_position = found + run.data, run.end
     assert big(0, 43) == found
-    other = b"".join(reader.records(bench.config, LEAF, clock=bench.clock))
+    other = b"".join(follow.records(bench.config, LEAF, clock=bench.clock))
     assert big(0, 43) == other
 
 
-def test_a_reader_with_an_old_view_survives_the_publication(make: Make) -> None:
-    """The part goes away under it: it looks again, and reads the segment."""
-    bench = capturing(make)
-    bench.writer().write(big(0, 30))
-    tick(bench)
-    old = reader.view(bench.stream())
-    bench.rotate()
-    run = reader.read(old, 5000, lambda: reader.view(bench.stream()), 1 << 20)
-
-    assert run
-    assert big(5, 30) == run.data
-
-
-def test_another_part_of_the_same_name_is_not_mistaken(make: Make) -> None:
-    """An old view's table says nothing of a part that was begun later."""
+@pytest.mark.parametrize("further", [False, True], ids=["gone", "of the same name"])
+def test_a_reader_with_an_old_view_survives_the_publication(make: Make, further: bool) -> None:
+    """The part goes away under it, or another one of its name was begun: it looks again, and reads the segment."""
     bench = capturing(make)
     writer = bench.writer().write(big(0, 30))
     tick(bench)
-    old = reader.view(bench.stream())
+    old = view(bench.stream())
     bench.rotate()
-    writer.write(big(30, 90))
-    tick(bench)
-    run = reader.read(old, 5000, lambda: reader.view(bench.stream()), 1 << 20)
+    if further:
+        writer.write(big(30, 90))
+        tick(bench)
+    run = reader.read(old, 5000, lambda: view(bench.stream()), 1 << 20)
 
     assert run
     assert big(5, 30) == run.data
@@ -395,18 +386,16 @@ def test_a_follower_sees_captures_and_publication(make: Make) -> None:
     bench = capturing(make)
     writer = bench.writer().write(big(0, 10))
     tick(bench)
-    follower = Follower(bench.config, LEAF, bench.clock)
-    found, position = b"", 0
-    for number in range(1, 8):
-        while run := reader.read(follower.view(), position, follower.view):
-            found, position = found + run.data, run.end
-        writer.write(big(number * 10, number * 10 + 10))
-        tick(bench)
-        if number % 3 == 0:
-            bench.rotate()
-    while run := reader.read(follower.view(), position, follower.view):
-        found, position = found + run.data, run.end
-    follower.close()
+    found = b""
+    with peek(bench.config, bench.clock) as engine:
+        follower = Follower(engine, LEAF)
+        for number in range(1, 9):
+            while run := reader.read(follower.view(), len(found), follower.view):
+                found += run.data
+            writer.write(big(number * 10, number * 10 + 10))
+            tick(bench)
+            if number % 3 == 0:
+                bench.rotate()
 
     assert big(0, 80) == found
 

@@ -7,8 +7,7 @@ import pytest
 from agent.config import Retention
 from agent.streams.lag import Lag, lag
 from agent.streams.plan import Claim, Hold, Room, Shelf, Shelved, hold, retire
-from agent.streams.reader import view
-from agent.streams.views import Views
+from agent.streams.views import Views, view
 from tests.support.bench import Bench, lines
 
 ROOM = Room(total=100, free=100, capacity=1000, max_total=None, min_free=None)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from agent.config import Retention
 from agent.kit.errors import AgentError
-from agent.streams import reader
+from agent.streams import follow, reader
 from agent.streams.live import Live
-from agent.streams.reader import Run, View, view
+from agent.streams.reader import Run
+from agent.streams.views import View, view
 from tests.support.bench import LEAF, Bench, lines
 from tests.unit.streams.conftest import Make
 
@@ -186,8 +187,8 @@ def test_records_of_another_process_directory(bench: Bench) -> None:
     """`cat` needs no lock and no agent: segments and live file as one stream."""
     half_sealed(bench)
 
-    assert big(0, 70) == b"".join(reader.records(bench.config, LEAF, clock=bench.clock))
-    assert big(33, 70) == b"".join(reader.records(bench.config, LEAF, start=33_000, clock=bench.clock))
+    assert big(0, 70) == b"".join(follow.records(bench.config, LEAF, clock=bench.clock))
+    assert big(33, 70) == b"".join(follow.records(bench.config, LEAF, start=33_000, clock=bench.clock))
 
 
 def test_since_a_time(bench: Bench) -> None:
@@ -200,7 +201,7 @@ def test_since_a_time(bench: Bench) -> None:
     bench.rotate()
     bench.writer().write(big(30, 31))
 
-    assert big(20, 31) == b"".join(reader.records(bench.config, LEAF, since=later, clock=bench.clock))
+    assert big(20, 31) == b"".join(follow.records(bench.config, LEAF, since=later, clock=bench.clock))
 
 
 def test_following_across_seals_and_releases(bench: Bench) -> None:
@@ -226,7 +227,7 @@ def test_following_across_seals_and_releases(bench: Bench) -> None:
                 bench.rotate()
 
     seen = b""
-    for data in reader.records(bench.config, LEAF, follow=True, stop=lambda: written[0] >= 200, clock=Acting()):
+    for data in follow.records(bench.config, LEAF, follow=True, stop=lambda: written[0] >= 200, clock=Acting()):
         seen += data
 
     assert big(0, 200)[: len(seen)] == seen
@@ -239,4 +240,4 @@ def test_an_unknown_stream_is_said(bench: Bench) -> None:
     bench.look()
 
     with pytest.raises(AgentError, match=LEAF):
-        next(reader.records(bench.config, "nope.json", clock=bench.clock))
+        next(follow.records(bench.config, "nope.json", clock=bench.clock))

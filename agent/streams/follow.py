@@ -1,0 +1,116 @@
+"""Following a stream from the files alone, beside a running agent or without one: what `cat` reads by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from agent.config import Config
+from agent.kit.clock import Clock, SystemClock
+from agent.kit.errors import AgentError, CorruptError
+from agent.streams import names, segment
+from agent.streams.engine import Engine, peek
+from agent.streams.reader import read
+from agent.streams.recognise import open_live, recognise
+from agent.streams.views import View, view
+
+POLL = 0.25
+"""Seconds between two looks while following."""
+
+
+class Follower:
+    """One stream of a directory that this process does not manage: its view is kept fresh from the files."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        """`engine` peeks. Raises AgentError for an unknown stream."""
+        self._engine = engine
+        self._stream = engine.catalog.find([name])[0]
+        self._seen = {one.name for one in self._stream.segments}
+        self._recognise()
+
+    def view(self) -> View:
+        """The stream now."""
+        self._reload()
+        self._recognise()
+        return view(self._stream)
+
+    def _reload(self) -> None:
+        """Take in what was captured and published since; the part first, as it goes only once its segment is there."""
+        stream = self._stream
+        archive = stream.place.archive
+        if stream.open_part:
+            stream.segments.pop()
+        part = self._engine.recovery.peek(stream.place, names.open_name(stream.leaf), stream)
+        fresh = [
+            entry.name
+            for entry in archive.entries()
+            if entry.name not in self._seen and entry.name.endswith(".gz") and names.parse(entry.name)
+        ]
+        for name in fresh:
+            self._seen.add(name)
+            try:
+                one = segment.load(archive, name)
+            except (CorruptError, FileNotFoundError):
+                continue
+            if one.stream_id == stream.id.hex():
+                stream.segments.append(one)
+        if fresh:
+            stream.segments.sort(key=lambda one: (one.extent.start, one.extent.end))
+        if part and (not stream.segments or stream.segments[-1].extent.end <= part.extent.start):
+            stream.segments.append(part)
+        if stream.segments:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        stream, life, newest = self._stream, self._stream.incarnation, self._stream.segments[-1]
+        if life is None or newest.extent.end <= life.position:
+            return
+        if newest.identity.same_file(life.identity) and newest.base == life.base:
+            life.sealed, life.guard, life.clean = newest.source.end, b"", False
+        else:
+            stream.incarnation = None
+
+    def _recognise(self) -> None:
+        try:
+            with open_live(self._stream) as live:
+                recognise(self._engine.tools, self._stream, live)
+        except (OSError, AgentError):
+            return
+
+
+def records(
+    config: Config,
+    stream: str,
+    *,
+    start: int | None = None,
+    since: float | None = None,
+    follow: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    clock: Clock | None = None,
+) -> Iterator[bytes]:
+    """A stream's bytes, from position `start`, or from what was sealed or written after the time `since`, else all.
+
+    With `follow` it goes on until `stop()`. An unterminated last line is not given. Raises AgentError for an
+    unknown stream, FileNotFoundError for an unknown directory.
+    """
+    time = clock or SystemClock()
+    with peek(config, time) as engine:
+        follower = Follower(engine, stream)
+        now = follower.view()
+        first = now.segments[0].extent.start if now.segments else now.sealed
+        position = first if start is None else start
+        if since is not None:
+            later = [one.extent.start for one in now.segments if one.sealed_at >= since]
+            position = max(position, later[0] if later else now.sealed)
+        while not stop():
+            run = read(now, position, follower.view)
+            if run is None:
+                if not follow:
+                    return
+                time.sleep(POLL)
+                now = follower.view()
+                continue
+            if run.data:
+                yield run.data
+            position = run.end
+            if position >= now.sealed:
+                now = follower.view()
