@@ -98,6 +98,7 @@ def begin(
     stream.departed = None
     stream.successors = []
     stream.synced = 0
+    stream.captured = (stream.captured[0], -1)  # nothing of the new life was, whatever its size is
     stream.facts.nul_since = None
     if life is None:
         stream.incarnation = Incarnation(identity, base=stream.end, largest=size)

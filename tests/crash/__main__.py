@@ -23,7 +23,7 @@ from typing import Any
 from tests.crash.kills import session
 from tests.crash.nursery import Nursery
 from tests.crash.places import wanted
-from tests.crash.power import places, series
+from tests.crash.power import series
 from tests.crash.proofs import Row, controls, faults, full_speed, hostile
 from tests.model.sequences import MEMORY, Tally, fails, make
 from tests.support.program import ROOT
@@ -34,10 +34,10 @@ POWERED = ("ext4", "xfs")
 SIZE = 64 << 20
 
 
-def power(kind: str, seed: int, cuts: int, sabotage: str = "") -> dict[str, Any]:
+def power(kind: str, seed: int, cuts: int, sabotage: str = "", *, apart: bool = False) -> dict[str, Any]:
     """A series of cuts in a process of its own; counted cuts by place, and findings."""
     line = ["unshare", "-m", "--propagation", "private", sys.executable, "-m", "tests.crash", "power", kind, str(cuts)]
-    line += ["--seed", str(seed), "--sabotage", sabotage]
+    line += ["--seed", str(seed), "--sabotage", sabotage, *(["--apart"] if apart else [])]
     done = subprocess.run(line, cwd=ROOT, check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
@@ -51,11 +51,11 @@ def why_no_power(kind: str) -> str:
     return why_not(kind) or ("" if shutil.which("unshare") else "unshare is not installed")
 
 
-def _power_here(kind: str, seed: int, cuts: int, sabotage: str) -> dict[str, Any]:
+def _power_here(kind: str, seed: int, cuts: int, sabotage: str, *, apart: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as home, Nursery() as nursery, mounted(kind, Path(home), SIZE) as mount:
         album = Path(home) / "album"
         album.mkdir()
-        run = series(Path(home) / f"{kind}.img", mount, album, nursery, seed, cuts, sabotage=sabotage)
+        run = series(Path(home) / f"{kind}.img", mount, album, nursery, seed, cuts, sabotage=sabotage, apart=apart)
         return {
             "cuts": cuts,
             "counted": run.counted,
@@ -90,24 +90,29 @@ def _kills(seed: int, rounds: int, moments: int, calls: int) -> tuple[Row, dict[
     ), book.kills
 
 
-def _power(kind: str, seed: int, cuts: int) -> tuple[Row, Counter[str]]:
+def _power(kind: str, seed: int, cuts: int, *, apart: bool) -> tuple[Row, Counter[str]]:
     """A series in a process of its own, which mostly waits: so the file systems are cut side by side."""
     if reason := why_no_power(kind):
         return Row(f"power cuts on {kind}: {reason}", 0, 0.0), Counter()
     begun = time.monotonic()
-    found = power(kind, seed, cuts)
+    found = power(kind, seed, cuts, apart=apart)
     wrong, lost = found["findings"], None if found["findings"] else 0
-    what = f"power cuts on {kind} that count, of {cuts}"
+    what = f"power cuts on {kind}{', archive elsewhere,' if apart else ''} that count, of {cuts}"
     row = Row(what, found["counted"], time.monotonic() - begun, wrong, found["written"], lost)
     return row, Counter(found["kills"])
 
 
 def tables(seed: int, *, long: bool) -> tuple[str, str, bool]:
     """The proofs and the places as markdown, and whether nothing was wrong."""
-    with ThreadPoolExecutor(len(POWERED)) as pool:
-        cutting = [pool.submit(_power, kind, seed, 200 if long else 16) for kind in POWERED]
+    cuts = 200 if long else 16
+    with ThreadPoolExecutor(2 * len(POWERED)) as pool:
+        cutting = [
+            pool.submit(_power, kind, seed, count, apart=apart)
+            for apart, count in ((False, cuts), (True, cuts // 2))
+            for kind in POWERED
+        ]
         model, tally = _model(seed, 5000 if long else 300)
-        killed, at = _kills(seed, 12 if long else 1, 60 if long else 6, 6 if long else 1)
+        killed, at = _kills(seed, 12 if long else 1, 100 if long else 6, 6 if long else 1)
         found = [future.result() for future in cutting]
     cut_at = sum((where for _, where in found), Counter[str]())
     rows = [model, Row("  killed at an event in them", sum(tally.kills.values()), 0.0)]
@@ -127,7 +132,7 @@ def tables(seed: int, *, long: bool) -> tuple[str, str, bool]:
     where = [
         "| place | in the model | kill -9 | power cut |",
         "|---|---|---|---|",
-        *(f"| {one} | {events[one]} | {at.get(one, 0)} | {cut_at[one] if one in places() else '-'} |" for one in names),
+        *(f"| {one} | {events[one]} | {at.get(one, 0)} | {cut_at[one]} |" for one in names),
     ]
     return "\n".join(lines), "\n".join(where), not any(row.wrong for row in rows)
 
@@ -139,11 +144,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--readme", action="store_true")
     parser.add_argument("--sabotage", default="")
+    parser.add_argument("--apart", action="store_true", help="power: with the archive on another file system")
     parser.add_argument("command", nargs="*", metavar="power KIND CUTS")
     options = parser.parse_args()
     if options.command:
         _, kind, cuts = options.command
-        found = _power_here(kind, options.seed, int(cuts), options.sabotage)
+        found = _power_here(kind, options.seed, int(cuts), options.sabotage, apart=options.apart)
         sys.stdout.write(json.dumps(found) + "\n")
         return 0
     text, where, good = tables(options.seed, long=options.long)

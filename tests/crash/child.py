@@ -39,6 +39,10 @@ SHUTDOWN = 0x8004587D
 """EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are the same number."""
 NO_FLUSH = 2
 MEMBER = 32 << 10
+GIVEN = frozenset({"release.punched", "reset.truncated"})
+"""Places behind which disk space was given back: from there on a death proves something."""
+PATIENCE = 20.0
+"""Seconds beyond its own that a life waits for something to be given back, on however busy a machine."""
 _SLOTS = struct.Struct(f"<{len(steps.STEPS)}I")
 
 
@@ -49,10 +53,14 @@ class Order:
     directory: str
     album: str
     """Where segments are copied before they are retired, and once they are published: never in `directory`."""
+    archive: str = ""
+    """Where segments go; empty: into `directory`."""
     step: str = ""
     """Die here ..."""
     times: int = 1
     """... when it is reached for this time."""
+    given: bool = False
+    """Count `times`, and stop, only once something was given back; say on stdout when it was."""
     plug: str = ""
     """Shut down the file system mounted here before dying."""
     boot: str = ""
@@ -64,6 +72,8 @@ class Order:
     """Delete segments after 20 of the child's seconds."""
     capture: bool = False
     """Capture between rotations."""
+    bury: bool = False
+    """Remove files that are empty for 2 of the child's seconds."""
     sabotage: str = ""
 
 
@@ -100,6 +110,7 @@ class Child:
         self._counts = counts
         self._left = order.times
         self._stop = False
+        self._gave = not order.given
 
     def live(self) -> None:
         """Work until the place of death, a signal, or the time is up."""
@@ -114,7 +125,7 @@ class Child:
         keeper.open(watch=False)
         keeper.engine.sealer.member_size = MEMBER
         until = time.monotonic() + order.seconds
-        while not self._stop and time.monotonic() < until:
+        while not self._stop and time.monotonic() < (until if self._gave else until + PATIENCE):
             keeper.step(clock.monotonic())
             time.sleep(0.002)
         keeper.close()
@@ -130,15 +141,22 @@ class Child:
             self._keep()
         if name == "capture.named" and self.order.plug:
             self._keep_open()
-        if name == self.order.step:
+        if name in GIVEN and not self._gave:
+            self._gave = True
+            os.write(sys.stdout.fileno(), b'{"gave": true}\n')
+        if name == self.order.step and self._gave:
             self._left -= 1
             if self._left == 0:
                 self._die()
 
+    @property
+    def _archive(self) -> Path:
+        return Path(self.order.archive or self.order.directory)
+
     def _keep(self) -> None:
         """Copy the segments: what is here now is published for ever."""
         album = Path(self.order.album)
-        for path in Path(self.order.directory).glob("*.gz"):
+        for path in self._archive.glob("*.gz"):
             copy = album / path.name
             if not copy.exists():
                 shutil.copyfile(path, album / "unfinished")
@@ -146,7 +164,7 @@ class Child:
 
     def _keep_open(self) -> None:
         """Copy the open parts: what they hold now is durable."""
-        for path in Path(self.order.directory).glob(".*.open"):
+        for path in self._archive.glob(".*.open"):
             copy = f"{self.order.boot}-{path.stat().st_ino}{path.name}"
             shutil.copyfile(path, Path(self.order.album) / copy)
 
@@ -172,7 +190,11 @@ def _config(order: Order) -> Config:
     return Config(
         files=Files(directory=order.directory),
         rotation=Rotation(
-            max_size=Size(order.max_size), max_age=Duration("5s"), capture=Duration("1s") if order.capture else None
+            max_size=Size(order.max_size),
+            max_age=Duration("5s"),
+            capture=Duration("1s") if order.capture else None,
+            unlink_idle=Duration("2s") if order.bury else None,
+            archive_directory=order.archive,
         ),
         retention=Retention(keep=0, max_age=Duration("20s") if order.retire else None, max_total=None),
         agent=AgentSection(state_directory=".telemetry-agent"),

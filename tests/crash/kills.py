@@ -19,12 +19,17 @@ STREAMS = {
     "telemetry.json": ("append", "--rate", "15000"),
     "held.json": ("hold", "--rate", "5000"),
     "calls.json": ("reopen", "--rate", "2500"),
-    "rare.json": ("reopen", "--rate", "1.5"),
+    "rare.json": ("reopen", "--rate", "0.7"),
 }
-"""File: how it is written. The last two are closed between lines, so they are reset; the rare one leaves a marker."""
+"""File: how it is written. The last two are closed between lines, so they are reset; the rare one leaves a marker, and
+is removed while it is empty."""
 
-MANY = frozenset({"copy.member", "verify.member", "release.compared", "release.punched"})
-"""Places reached several times in one action: the second time is another moment than the first."""
+
+ONCE = ("state.", "recover.", "tomb.")
+"""Places of which a life reaches few."""
+
+LIMIT = 20.0
+"""Seconds in which a life reaches its place, on however busy a machine."""
 
 
 def captures(step: str) -> bool:
@@ -54,13 +59,14 @@ class Killing:
 
     def _order(self, **details: Any) -> Order:
         return Order(
-            directory=str(self.directory), album=str(self.album), retire=True, sabotage=self._sabotage, **details
-        )
+            directory=str(self.directory), album=str(self.album), retire=True, bury=True, sabotage=self._sabotage,
+            **details,
+        )  # fmt: skip
 
     def at(self, step: str) -> None:
         """One life that ends at a place. What only an orderly stop reaches is reached by one."""
-        times = self._chance.choice((1, 1, 2, 3)) if not step.startswith(("state.", "recover.")) else 1
-        seconds = 0.2 if step.startswith("state.") else 6.0
+        times = 1 if step.startswith(ONCE) else self._chance.choice((1, 1, 2, 3))
+        seconds = 0.2 if step.startswith("state.") else LIMIT
         if step == "recover.adopted":  # there has to be an open part
             self.book.note(
                 "capture.named", self._nursery.live(self._order(step="capture.named", times=3, capture=True))

@@ -17,7 +17,7 @@ from typing import Any, Self
 from tests.crash.child import Death, Order
 from tests.support.program import ROOT
 
-INJECTED = ("renameat2", "fsync", "fallocate", "ftruncate", "unlinkat", "rename,renameat")
+INJECTED = ("renameat2", "fsync", "syncfs", "fallocate", "ftruncate", "unlinkat", "writev", "rename,renameat")
 """System calls at which strace kills. The last is what os.rename makes of itself."""
 
 
@@ -40,18 +40,27 @@ class Nursery:
         return answer
 
     def live(self, order: Order, kill_after: float | None = None, plug: Plug | None = None) -> Death:
-        """One life; killed from outside after so many seconds, its file system cut off first where that is asked."""
+        """One life; killed from outside after so many seconds, its file system cut off first where that is asked.
+
+        Where the order waits for something to be given back, the seconds are counted from there.
+        """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asdict(order)) + "\n")
         self._process.stdin.flush()
-        pid = self._read()["pid"]
+        told: dict[str, Any] = {}
         if kill_after is not None:
+            awaited = {"pid", "gave"} if order.given else {"pid"}
+            while not awaited <= told.keys() and "status" not in told:
+                told |= self._read()
             time.sleep(kill_after)
             if plug:
                 plug()
-            with suppress(ProcessLookupError):  # it may have ended by itself when its disk was gone
-                os.kill(pid, signal.SIGKILL)
-        death = Death(**self._read())
+            if "status" not in told:
+                with suppress(ProcessLookupError):  # it may have ended by itself when its disk was gone
+                    os.kill(told["pid"], signal.SIGKILL)
+        while "status" not in told:
+            told |= self._read()
+        death = Death(told["status"], told["reached"])
         return replace(death, status=-signal.SIGKILL) if plug else death
 
     def __enter__(self) -> Self:

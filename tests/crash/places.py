@@ -10,10 +10,10 @@ from agent.kit.steps import STEPS
 ROOT = Path(__file__).resolve().parents[2]
 
 ELSEWHERE: tuple[str, ...] = (
-    *("tomb.renamed", "tomb.drained", "tomb.removed", "ballast.dropped", "ballast.made"),
+    *("ballast.dropped", "ballast.made"),
     *("ship.begun", "ship.sending", "ship.answered", "ship.buried", "ship.settled"),
 )
-"""Reached by `rotation.method = "rename"`, `rotation.unlink_idle`, full disks and delivery."""
+"""Reached by full disks and delivery, which have their own kills."""
 
 
 def in_code() -> set[str]:

@@ -3,6 +3,9 @@
 What may never be lost is told by the bytes: the child copies each segment away, to another file system, once its
 name is durable. After the cut each copy must be there with the same bytes; no record may be there twice or torn, and
 order is kept. What the writer had not synced may be gone, with the end of its last line.
+
+A cut is made only once its life has given something back. With the archive on another file system (`apart`), which is
+not cut, nothing but the agent's own syncs keeps what it deletes there behind what it punched here.
 """
 
 from __future__ import annotations
@@ -12,13 +15,14 @@ import random
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.crash.child import Death, Order
-from tests.crash.kills import captures
-from tests.crash.nursery import Book, Nursery, Plug
+from tests.crash.child import GIVEN, Death, Order
+from tests.crash.kills import LIMIT, ONCE, captures
+from tests.crash.nursery import Book, Nursery, Plug, give_back
 from tests.crash.places import wanted
 from tests.torture import segments
 from tests.torture.chain import check_chain
@@ -28,11 +32,10 @@ from tests.torture.tally import Tally, Truth
 STREAM = "telemetry.json"
 MODES = ("append", "reopen", "append", "hold")
 RATE = "12000"
-RATE_OF_RESETS = "800"
-"""A file that is opened for each line is rarely closed long enough when there are very many."""
+RATES = {"reset.": "100", "retain.marked": "0.8", "retain.": "800", "tomb.": "0.8"}
+"""Records a second for some places: a file that is opened for each line is rarely closed long enough when there are
+very many. A marker takes the newest segment's place, and a file is removed, only where nothing comes for a while."""
 MAX_SIZE = 150_000
-UNREACHED = frozenset({"retain.synced", "retain.marked", "retain.removed", "recover.adopted"})
-"""Places of retention, which would hide what a cut loses, and of a start; they have their own kills."""
 
 
 @dataclass
@@ -45,6 +48,8 @@ class Series:
     nursery: Nursery
     chance: random.Random
     sabotage: str = ""
+    apart: bool = False
+    """Segments lie beside the album, on a file system that is never cut off."""
     book: Book = field(default_factory=Book)
     counted: int = 0
     """Cuts of lives that had released or reset something."""
@@ -52,11 +57,18 @@ class Series:
     """Lines whose end a cut took."""
     truths: list[Truth] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    _copies: dict[str, segments.Segment] = field(default_factory=dict)
+    """Every segment that was durable."""
 
     @property
     def directory(self) -> Path:
         """What the agent watches."""
         return self.mount / "watched"
+
+    @property
+    def archive(self) -> Path:
+        """Where segments go."""
+        return self.album.parent / "archive" if self.apart else self.directory
 
     @property
     def live(self) -> Path:
@@ -66,10 +78,10 @@ class Series:
     def cut(self, step: str) -> None:
         """A writer, a life that ends in a cut at `step` (empty: at a random moment), a mount, a recovery."""
         number = len(self.truths)
-        resets = step.startswith("reset.")
-        mode = "reopen" if resets else MODES[number % len(MODES)]
+        rate = next((RATES[kind] for kind in RATES if step.startswith(kind)), "")
+        mode = "reopen" if rate else MODES[number % len(MODES)]
         self._end_line()
-        options = ("--writer", str(number), "--rate", RATE_OF_RESETS if resets else RATE)
+        options = ("--writer", str(number), "--rate", rate or RATE)
         writers = Writers.start(self.live, mode, self.album.parent, *options)
         while not self.live.exists() or self.live.stat().st_size == 0:
             time.sleep(0.002)
@@ -80,8 +92,7 @@ class Series:
             writers.processes[0].terminate()
             writers.processes[0].wait(10)
         self.truths.append(Truth.load(writers.truths[0]))
-        gave_back = death.reached.get("release.punched", 0) + death.reached.get("reset.truncated", 0)
-        if gave_back and death.status != 0:
+        if GIVEN & death.reached.keys() and death.status != 0:
             self.counted += 1
             self.book.note(step or "random moment", death)
         self._mount_again()
@@ -90,33 +101,47 @@ class Series:
 
     def _order(self, number: int, **details: Any) -> Order:
         return Order(
-            directory=str(self.directory), album=str(self.album), boot=str(number), max_size=MAX_SIZE,
-            sabotage=self.sabotage, **details,
+            directory=str(self.directory), album=str(self.album), archive=str(self.archive) if self.apart else "",
+            boot=str(number), max_size=MAX_SIZE, sabotage=self.sabotage, **details,
         )  # fmt: skip
 
     def _life(self, step: str, number: int) -> Death:
-        if step:
-            seconds = 0.4 if step.startswith("state.") else 2.0
-            once = step.startswith(("state.", "reset."))
-            times = 1 if once else self.chance.randint(12, 25) if step.endswith("member") else self.chance.randint(3, 6)
-            order = self._order(
-                number, step=step, times=times, plug=str(self.mount), seconds=seconds, capture=captures(step)
+        order = partial(self._order, number, given=True)
+        if not step:
+            after = self.chance.uniform(0.0, 0.4)
+            random_ = order(capture=self.chance.random() < 0.5, retire=self.chance.random() < 0.2)
+            return self.nursery.live(random_, kill_after=after, plug=Plug(str(self.mount)))
+        if step.startswith("recover."):
+            captured = self.nursery.live(order(step="capture.named", times=3, seconds=LIMIT, capture=True))
+            death = self.nursery.live(self._order(number, step=step, plug=str(self.mount), seconds=0.4, capture=True))
+            return replace(death, reached=captured.reached | death.reached)
+        seconds = 0.4 if step.startswith("state.") else LIMIT
+        times = 1 if step.startswith((*ONCE, "reset.", "retain.")) else self.chance.randint(3, 6)
+        times = self.chance.randint(12, 25) if step.endswith("member") else times
+        return self.nursery.live(
+            order(
+                step=step, times=times, plug=str(self.mount), seconds=seconds, capture=captures(step),
+                retire=step.startswith("retain."), bury=step.startswith("tomb."),
             )
-            return self.nursery.live(order)
-        after = self.chance.uniform(0.25, 0.5)
-        order = self._order(number, capture=self.chance.random() < 0.5)
-        return self.nursery.live(order, kill_after=after, plug=Plug(str(self.mount)))
+        )  # fmt: skip
 
     def _mount_again(self) -> None:
         _unmount(self.mount)
         subprocess.run(["mount", "-o", "loop", str(self.image), str(self.mount)], check=True)
 
     def _compare(self, step: str) -> None:
-        """Every segment that was durable has the same bytes."""
+        """Every segment that was durable has the same bytes; retention took the oldest, if any."""
+        gone, kept = [0], [1 << 62]
         for copy in self.album.glob("*.gz"):
-            now = self.directory / copy.name
-            if not now.exists() or now.read_bytes() != copy.read_bytes():
-                self.findings.append(f"after a cut at {step or 'a random moment'}: {copy.name} is gone or changed")
+            if copy.name not in self._copies:
+                self._copies[copy.name] = segments.load(copy)
+            held, now = self._copies[copy.name], self.archive / copy.name
+            if not held.index["marker"]:  # those go when something follows them
+                (kept if now.exists() else gone).append(held.start)
+            if now.exists() and now.read_bytes() != copy.read_bytes():
+                self.findings.append(f"after a cut at {step or 'a random moment'}: {copy.name} has changed")
+        if max(gone) > min(kept):
+            self.findings.append(f"after a cut at {step or 'a random moment'}: segments are gone from the middle")
 
     def _end_line(self) -> None:
         """A line that a cut left without its end gets one, so that the next writer's first record is whole."""
@@ -129,7 +154,8 @@ class Series:
 
     def judge(self) -> list[str]:
         """What is wrong with everything that is sealed by now."""
-        found = [segments.load(path) for path in self.directory.glob("*.gz")]
+        give_back(self.album, self.archive)
+        found = [segments.load(path) for path in self.archive.glob("*.gz")]
         chain = sorted((one for one in found if not one.index["marker"]), key=lambda one: (one.start, one.end))
         findings: list[str] = []
         tally = Tally(self.truths)
@@ -157,22 +183,17 @@ def _unmount(mount: Path) -> None:
     raise OSError(f"{mount} cannot be unmounted")
 
 
-def places() -> list[str]:
-    """Where the plug is pulled."""
-    return [step for step in wanted() if step not in UNREACHED]
-
-
 def series(
     image: Path, mount: Path, album: Path, nursery: Nursery, seed: int, cuts: int, *, sabotage: str = "",
-    told: Callable[[str], None] = lambda _: None,
+    apart: bool = False, told: Callable[[str], None] = lambda _: None,
 ) -> Series:  # fmt: skip
     """`cuts` cuts: at each place in turn, in an order that the seed gives, and at random moments between them."""
-    run = Series(image, mount, album, nursery, random.Random(seed), sabotage=sabotage)
+    run = Series(image, mount, album, nursery, random.Random(seed), sabotage=sabotage, apart=apart)
     run.directory.mkdir()
-    order = places()
+    order = wanted()
     run.chance.shuffle(order)
     for number in range(cuts):
-        step = "" if number % 3 == 2 else order[number % len(order)]
+        step = "" if number % 3 == 2 else order[(number - number // 3) % len(order)]
         run.cut(step)
         told(step)
     return run

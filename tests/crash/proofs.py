@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from tests.faults.test_calls import calls_of_a_step, fail_once
+from tests.faults.test_calls import ERRORS, STORIES, calls, fail_once
 from tests.model.sequences import MEMORY
 from tests.support.program import AGENT, ROOT
 from tests.torture.runs import run
 from tests.torture.writers import MODES
 
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES)
 MAX_SIZE = 1 << 20
 CONTROLS = {
     "tests/torture/test_judge.py": "one_damaged_record or never_was or bit_that_flipped or wrong_crc or "
@@ -57,16 +56,17 @@ class Row:
 
 
 def faults(*, long: bool) -> Row:
-    """Each call that a step of the agent makes to the disk fails once, with each error."""
+    """Each call that the agent makes to the disk in any of its actions fails once, with each error."""
     begun, count, wrong = time.monotonic(), 0, []
     with tempfile.TemporaryDirectory(dir=MEMORY) as place:
-        for error in ERRORS if long else ERRORS[:1]:
-            for number in range(1, calls_of_a_step(Path(place)) + 1):
-                count += 1
-                try:
-                    fail_once(Path(place), number, error)
-                except AssertionError as found:
-                    wrong.append(f"call {number} with {errno.errorcode[error]}: {found}")
+        for name, story in STORIES.items():
+            for number in calls(Path(place), story):
+                for error in ERRORS if long else ERRORS[:1]:
+                    count += 1
+                    try:
+                        fail_once(Path(place), story, number, error)
+                    except AssertionError as found:
+                        wrong.append(f"{name}, event {number} with {errno.errorcode[error]}: {found}")
     return Row("calls of the disk that fail, one at a time", count, time.monotonic() - begun, wrong)
 
 

@@ -42,7 +42,7 @@ def prove(place: Path, nursery: Nursery, rounds: int, moments: int, calls: int) 
 
 
 def test_nothing_is_lost_by_kills(tmp_path: Path, nursery: Nursery) -> None:
-    """Once at each place, at system calls by strace, and at random moments: lost 0, twice 0, torn 0, in order."""
+    """Case 8: once at each place, at system calls by strace, at random moments: lost 0, twice 0, torn 0, in order."""
     prove(tmp_path, nursery, 1, 4, 1)
 
 

@@ -5,17 +5,64 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.model.machine import Machine
+from agent.config import AgentSection, Config, Files, Retention, Rotation
+from agent.kit.units import Duration, Size
+from tests.model.machine import STATE, TICKS, Action, Machine
 from tests.model.sequences import MEMORY
 from tests.support.gate import CALLS, METHODS, gated
 
-MOST = 120
-"""More calls than one step makes here."""
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+OFTEN = {"max_size": Size("3KB"), "max_age": Duration("5s")}
+
+
+@dataclass(frozen=True)
+class Story:
+    """What writer and agent do while one call fails, and under which rules."""
+
+    rotation: dict[str, Any]
+    actions: tuple[Action, ...]
+    reached: str
+    """The place at its end, so that a story which misses its subject is noticed."""
+    keep: int = 0
+
+    def config(self, machine: Machine) -> Config:
+        """What the agent is given."""
+        return Config(
+            files=Files(directory=str(machine.directory)),
+            rotation=Rotation(**self.rotation),
+            retention=Retention(keep=self.keep, max_age=None, max_total=None),
+            agent=AgentSection(state_directory=STATE),
+        )
+
+
+LATER = ("tick", TICKS.index(12.0))
+STEP = ("step", 0)
+STORIES = {
+    "seal and release": Story(OFTEN, (("write", 60), STEP, ("write", 60)), "release.done"),
+    "reset": Story(OFTEN, (("write", 20), ("let_go", 0), STEP, LATER, STEP), "reset.truncated"),
+    "capture and merge": Story(
+        {"max_size": Size("12KB"), "max_age": None, "capture": Duration("1s")},
+        (("write", 20), STEP, LATER, ("write", 20), STEP, LATER, ("write", 40), STEP, LATER, STEP),
+        "merge.removed",
+    ),
+    "retain": Story(
+        OFTEN, (("write", 60), STEP, LATER, ("write", 20), STEP, LATER, STEP, LATER, STEP), "retain.removed", keep=1
+    ),
+    "tomb": Story(
+        {**OFTEN, "unlink_idle": Duration("2s")},
+        (("write", 20), ("let_go", 0), *(STEP, LATER) * 8),
+        "tomb.removed",
+    ),
+}
 
 
 @pytest.fixture
@@ -39,45 +86,83 @@ def step(machine: Machine) -> None:
         assert "injected" in str(error)  # noqa: PT017 - most steps raise nothing
 
 
-def fail_once(place: Path, number: int, error: int) -> str:
-    """One call of a step fails; the call's name, empty when the step makes fewer."""
-    home = Path(tempfile.mkdtemp(dir=place))
-    machine = Machine(home)
+@contextmanager
+def told_by(place: Path, story: Story) -> Iterator[Machine]:
+    """A machine with the story's rules, whose agent runs; at the end everything is settled and judged."""
+    machine = Machine(Path(tempfile.mkdtemp(dir=place)))
+    machine._config = lambda: story.config(machine)  # type: ignore[method-assign]  # the story's rules
     with gated(machine.gate) as gate:
-        machine.writer.write(60)
         machine.agent("open", 0)
-        gate.arm(fail_at=number, error=error)
-        step(machine)
-        machine.writer.write(60)
+        gate.arm()
+        yield machine
         gate.arm()
         machine.settle()
-        failed = [name for name in (gate.last,) if name]
     assert [] == machine.findings()
     machine.writer.close()
-    return failed[0] if failed else ""
 
 
-def calls_of_a_step(place: Path) -> int:
-    """How many calls of the disk one step makes that seals, releases and resets."""
-    home = Machine(Path(tempfile.mkdtemp(dir=place)))
-    with gated(home.gate) as gate:
-        home.writer.write(60)
-        home.agent("open", 0)
-        gate.arm()
-        home.agent("step", 0)
-        count = gate.count
-        home._bury()
-    home.writer.close()
-    return count
+def play(machine: Machine, story: Story) -> None:
+    """All of it; an action of the agent that fails is what the loop would try again."""
+    for name, number in story.actions:
+        if name == "step":
+            step(machine)
+        else:
+            machine.act(name, number)
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES])
-def test_each_call_of_a_step_fails_once(error: int, place: Path) -> None:
-    """Sealing, releasing, resetting: whichever call fails, every record is there once in the end."""
-    count = calls_of_a_step(place)
-    for number in range(1, count + 1):
-        fail_once(place, number, error)
-    assert 20 < count < MOST
+def calls(place: Path, story: Story) -> list[int]:
+    """The numbers of the events that are calls of the disk, when nothing fails."""
+    found: list[int] = []
+    with told_by(place, story) as machine:
+        real = machine.gate.call
+
+        def call(name: str) -> None:
+            real(name)
+            found.append(machine.gate.count)
+
+        machine.gate.call = call  # type: ignore[method-assign]  # to count them
+        play(machine, story)
+        assert machine.gate.seen[story.reached]
+        machine.gate.call = real  # type: ignore[method-assign]
+    return found
+
+
+def fail_once(place: Path, story: Story, number: int, error: int) -> None:
+    """One call of a story fails. AssertionError with what is wrong in the end."""
+    with told_by(place, story) as machine:
+        machine.gate.arm(fail_at=number, error=error)
+        play(machine, story)
+        assert machine.gate.failed
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", sorted(STORIES))
+def test_each_call_fails_once(name: str, place: Path, *, every: bool) -> None:
+    """Case 10: whichever call fails, every record is there once in the end. Errors take turns, or all of them come."""
+    story = STORIES[name]
+    numbers = calls(place, story)
+    for number in numbers:
+        for error in ERRORS if every else (ERRORS[number % len(ERRORS)],):
+            fail_once(place, story, number, error)
+    assert len(numbers) > 10
+
+
+@pytest.mark.parametrize("name", sorted(STORIES))
+def test_short_writes_go_on(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case 10: a write that takes only a part is no error, and what it left is written."""
+    real, cut = os.writev, 0
+
+    def writev(fd: int, pieces: Sequence[bytes]) -> int:
+        nonlocal cut
+        whole = b"".join(pieces)
+        cut += len(whole) > 1
+        return real(fd, [whole[: (len(whole) + 1) // 2]])
+
+    with told_by(place, STORIES[name]) as machine:
+        monkeypatch.setattr("agent.kit.disk.os.writev", writev)
+        play(machine, STORIES[name])
+        monkeypatch.undo()
+    assert cut
 
 
 @pytest.mark.parametrize("call", ["create", "write_all", "sync_file", "publish", "sync", "punch"])
@@ -110,7 +195,7 @@ def test_every_call_of_the_disk_passes_the_gate() -> None:
 
 
 def test_a_file_that_is_deleted_while_it_is_sealed(place: Path) -> None:
-    """What was being read stays readable, so it is published whole."""
+    """Case 27: what was being read stays readable, so it is published whole."""
     machine = Machine(place)
     with gated(machine.gate) as gate:
         machine.writer.write(60)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,7 @@ def test_a_full_disk_harms_nothing_and_is_told_once(kind: str, tmp_path: Path) -
 @pytest.mark.root
 @pytest.mark.parametrize("flag", ["i", "a"])
 def test_an_immutable_file_is_refused_until_it_is_not(flag: str, tmp_path: Path) -> None:
-    """`chattr +i` or `+a` forbids to give space back: refused with a remedy, and taken up once the flag is gone."""
+    """Case 24: `chattr +i` or `+a` forbids to give space back: refused with a remedy, taken up once the flag is gone."""
     with mounted("ext4", tmp_path, SIZES["ext4"]) as mount:
         machine = Machine(mount)
         machine.writer.write(100)
@@ -62,6 +64,44 @@ def test_an_immutable_file_is_refused_until_it_is_not(flag: str, tmp_path: Path)
         machine.settle()
         assert [] == machine.findings()
         assert 0 == machine.writer.path.stat().st_size
+
+
+@pytest.mark.root
+def test_a_file_system_that_turns_read_only_stops_nothing_for_good(tmp_path: Path) -> None:
+    """Case 24: ext4 finds an error and refuses every change; the agent lives, says so once, and goes on once repaired.
+
+    The writer cannot write meanwhile, either. What it wrote before is there once.
+    """
+    with mounted("ext4", tmp_path, SIZES["ext4"], "-e", "remount-ro") as mount:
+        machine = Machine(mount)
+        machine.writer.write(60)
+        machine.agent("step", 0)
+        machine.writer.write(60)
+        machine.writer.close()
+        os.sync()
+        device = _device(mount)
+        Path(f"/sys/fs/ext4/{device.name}/trigger_fs_error").write_text("on purpose")
+        with pytest.raises(OSError, match="Read-only file system"):
+            (mount / "anything").touch()
+        for _ in range(4):
+            machine.clock.sleep(31)
+            with suppress(OSError):  # what the loop would log
+                machine.agent("step", 0)
+        assert 1 == len(told(machine, "error"))
+        machine._bury()
+        subprocess.run(["umount", mount], check=True)
+        assert (
+            subprocess.run(["fsck.ext4", "-y", tmp_path / "ext4.img"], capture_output=True, check=False).returncode < 4
+        )
+        subprocess.run(["mount", "-o", "loop", tmp_path / "ext4.img", mount], check=True)
+        machine.settle()
+        assert [] == machine.findings()
+
+
+def _device(mount: Path) -> Path:
+    """What is mounted there."""
+    line = next(line for line in Path("/proc/mounts").read_text().splitlines() if line.split()[1] == str(mount))
+    return Path(line.split()[0])
 
 
 def test_a_directory_that_goes_away_and_comes_back(tmp_path: Path) -> None:

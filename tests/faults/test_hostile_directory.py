@@ -187,7 +187,7 @@ def sealed(watched: Path) -> int:
 )
 @pytest.mark.timeout(600)
 def test_nothing_outside_is_touched(world: Path, seed: int, times: int) -> None:
-    """Whatever is swapped in a loop while the agent seals: outside every byte, time, owner and mode stays."""
+    """Case 20: whatever is swapped in a loop while the agent seals: outside every byte, time, owner and mode stays."""
     watched, outside = world / "watched", world / "outside"
     before = fingerprint(outside)
     with Program(AGENT, watched, SETTINGS) as program:
@@ -259,7 +259,7 @@ def test_a_named_user_works_there(world: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("name", [".telemetry-agent", "archive"])
 def test_a_link_in_the_place_of_our_own_directory_ends_the_start(world: Path, name: str) -> None:
-    """It is never followed: the start fails with the path and the remedy."""
+    """M6: it is never followed: the start fails with the path and the remedy."""
     watched, outside = world / "watched", world / "outside"
     (watched / name).symlink_to(outside)
     before = fingerprint(outside)

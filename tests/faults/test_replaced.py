@@ -29,7 +29,7 @@ def wait(program: Program, done: Callable[[], object]) -> None:
 
 
 def test_another_directory_at_the_path_is_taken_up_by_itself(tmp_path: Path) -> None:
-    """The same process watches the new one, with a new socket; what lies in the old one stays as it is."""
+    """Case 27: the same process watches the new one, with a new socket; what lies in the old one stays as it is."""
     watched = tmp_path / "watched"
     watched.mkdir()
     (watched / "a.json").write_bytes(b'{"n":1}\n' * 1000)

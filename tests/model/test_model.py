@@ -37,14 +37,20 @@ def explore(seed: int, count: int, place: Path) -> Tally:
     print(f"seeds {seed} to {seed + count}: {tally.actions} actions, {tally.records} records")
     for (action, event), times in sorted(tally.kills.items()):
         print(f"{action:8} killed at {event:16} {times}")
+    for (action, event), times in sorted(tally.visits.items()):
+        print(f"{action:8} by the writer at {event:16} {times}")
+    for call, times in sorted(tally.refused.items()):
+        print(f"no room for {call:16} {times}")
     return tally
 
 
 def test_hundreds_of_action_lists(place: Path) -> None:
-    """Nothing is lost, doubled, torn or left unsealed, and nothing is counted as lost that is not."""
+    """Case 29: nothing is lost, doubled, torn or left unsealed, and nothing is counted as lost that is not."""
     tally = explore(SEED, SHORT, place)
     assert sum(tally.kills.values()) > SHORT // 10
     assert sum(tally.faults.values()) > SHORT // 40
+    assert sum(tally.visits.values()) > SHORT // 10
+    assert sum(tally.refused.values()) > SHORT // 10
 
 
 @pytest.mark.long

@@ -28,7 +28,7 @@ def shown(path: Path, *words: str) -> bytes:
 
 
 def test_no_name_is_ever_raw(tmp_path: Path) -> None:
-    """Each is sealed; log lines, metrics, status, audit and findings show it escaped, one line a thing."""
+    """Case 20: each is sealed; log lines, metrics, status, audit and findings show it escaped, one line a thing."""
     home = os.fsencode(tmp_path)
     for name in NAMES:
         with open(os.path.join(home, name), "wb") as file:

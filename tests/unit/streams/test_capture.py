@@ -100,6 +100,19 @@ def test_a_refill_past_the_old_size_between_two_looks_is_detected(make: Make) ->
     assert 1 == len(bench.events("incarnation"))
 
 
+def test_a_refill_to_the_size_that_was_captured_is_captured_too(make: Make) -> None:
+    """Truncated and grown to exactly as much as before, all between two looks: its bytes wait for no more growth."""
+    bench = capturing(make)
+    writer = bench.writer("truncate").write(big(0, 50))
+    tick(bench)
+    writer.restart().write(big(50, 100))
+    for _ in range(3):
+        tick(bench)
+
+    assert big(0, 50) == bench.sealed()
+    assert big(50, 100) == content(bench)
+
+
 def test_a_new_life_publishes_the_part_of_the_old_one(make: Make) -> None:
     """A segment holds bytes of one life: the part is published when another one begins, or when the file is deleted."""
     bench = capturing(make)

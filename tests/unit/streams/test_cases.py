@@ -1,7 +1,8 @@
-"""Where each known attack and torture case is tested, or why not here.
+"""Where each known attack and torture case is tested.
 
 A case is `C1`..`C12` (loses or doubles records), `H1`..`H12`, `M1`..`M6` (attacks on in-place sealing), or a number
-of the torture list of log rotation. Kills are real: a process that ends by `_exit` at a named step.
+of the torture list of log rotation. Each test says in its docstring which cases it is. Kills are real: a process that
+ends by `_exit` at a named step. H4 attacked the collapsing of ranges: a reset, under a lease, is there instead.
 
     C1  test_release.test_an_opener_waits_and_finds_an_empty_file
     C1  test_release.test_a_file_somebody_has_open_is_not_set_back
@@ -29,10 +30,11 @@ of the torture list of log rotation. Kills are real: a process that ends by `_ex
     C12 test_recover.test_everything_comes_back_without_the_state
     C12 test_retain.test_the_newest_leaves_a_marker_and_positions_go_on
     H1  test_retain.test_a_marker_that_cannot_be_written_keeps_the_segment
-    H1  not here: the ballast and small members of a full disk come with capture
+    H1  faults.test_full_disk.test_with_no_byte_free_everything_is_sealed_and_space_comes_free
     H2  test_release.test_truncation_in_the_window_is_told
     H3  test_reader.test_a_read_below_a_new_s_is_discarded
-    H4  not here: ranges are never collapsed
+    H4  test_release.test_a_file_nobody_has_open_is_set_back
+    H4  test_recover.test_a_kill_at_any_step_of_a_reset
     H5  test_limits.test_a_file_systems_limit_is_what_it_says_itself
     H5  test_limits.test_each_threshold_is_told_once
     H6  test_lives.test_a_renamed_file_is_finished_first
@@ -72,12 +74,16 @@ of the torture list of log rotation. Kills are real: a process that ends by `_ex
     9   test_recover.test_a_kill_at_any_step_of_sealing
     10  test_seal.test_an_error_at_any_step_keeps_the_data_and_heals
     10  test_seal.test_three_cycles_of_a_full_disk
+    10  faults.test_calls.test_each_call_fails_once
+    10  faults.test_calls.test_short_writes_go_on
+    10  faults.test_system_calls.test_an_agent_whose_system_calls_fail_loses_nothing
     11  test_seal.test_an_error_at_any_step_keeps_the_data_and_heals
     12  test_recover.test_truncated_archives_are_left_alone
     13  test_recover.test_an_empty_or_torn_part_is_removed
     14  test_recover.test_a_lost_directory_entry_is_made_again
     14  crash.test_power.test_nothing_durable_is_lost_by_power_cuts
     15  test_lives.test_a_restart_that_truncates_is_counted
+    15  torture.test_restarts.test_what_was_captured_survives_a_writer_that_truncates
     16  test_release.test_a_refill_past_the_old_size_is_known_by_its_content
     17  test_lives.test_deleted_and_made_again
     18  test_lives.test_streams_of_the_same_head_are_not_confused
@@ -94,6 +100,8 @@ of the torture list of log rotation. Kills are real: a process that ends by `_ex
     22  test_retain.test_foreign_files_are_never_touched
     23  duties.test_keeper.test_a_lock_dies_with_its_holder
     24  test_release.test_refused_without_holes
+    24  faults.test_filesystems.test_an_immutable_file_is_refused_until_it_is_not
+    24  faults.test_filesystems.test_a_file_system_that_turns_read_only_stops_nothing_for_good
     25  test_release.test_no_write_permission_refuses_the_file
     25  test_release.test_an_opener_waits_and_finds_an_empty_file
     26  torture.test_readers.test_what_a_reader_sees
@@ -106,12 +114,14 @@ of the torture list of log rotation. Kills are real: a process that ends by `_ex
     29  test_random.test_a_random_life
     29  model.test_model.test_hundreds_of_action_lists
     30  duties.test_keeper.test_a_stop_ends_a_step_at_its_next_breath
-    30  duties.test_keeper.test_a_bad_reload_changes_nothing
+    30  duties.test_commands.test_a_bad_reload_changes_nothing
 """
 
 from __future__ import annotations
 
 import importlib
+import re
+from collections.abc import Callable
 
 ROWS = [line.split(maxsplit=1) for line in (__doc__ or "").splitlines() if line.startswith("    ")]
 HOMES = {
@@ -136,15 +146,24 @@ def test_every_case_has_its_place() -> None:
     assert set(WANTED) == {case for case, _ in ROWS}
 
 
+def found(place: str) -> Callable[..., None] | None:
+    """The test at a place of the table."""
+    module, _, name = place.rpartition(".")
+    home = HOMES.get(module.partition(".")[0], "tests.unit.streams.")
+    return getattr(importlib.import_module(home + module), name, None)
+
+
 def test_every_place_is_there() -> None:
     """A test that is renamed or removed takes its row with it."""
-    missing = []
-    for case, place in ROWS:
-        if place.startswith("not here: "):
-            continue
-        module, _, name = place.rpartition(".")
-        home = HOMES.get(module.partition(".")[0], "tests.unit.streams.")
-        if not hasattr(importlib.import_module(home + module), name):
-            missing.append((case, place))
+    assert [] == [row for row in ROWS if found(row[1]) is None]
 
-    assert [] == missing
+
+def test_every_test_says_its_case() -> None:
+    """Whoever reads or changes it knows what it is for."""
+    silent = []
+    for case, place in ROWS:
+        said = re.findall(r"\b([CHM]?\d+)\b", (found(place).__doc__ or "").replace(",", " "))
+        if case not in said:
+            silent.append((case, place))
+
+    assert [] == silent

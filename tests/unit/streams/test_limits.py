@@ -27,7 +27,7 @@ def line(bench: Bench) -> StreamStatus:
 def test_a_file_systems_limit_is_what_it_says_itself(
     kind: str, options: tuple[str, ...], limit: int, tmp_path: Path
 ) -> None:
-    """A byte before the limit can be written, the one behind it not; asking leaves nothing behind."""
+    """H5: a byte before the limit can be written, the one behind it not; asking leaves nothing behind."""
     with mounted(kind, tmp_path, 8 << 20, *options) as place, Directory.open(str(place)) as directory:
         found = largest_file(directory)
         assert found is not None
@@ -71,7 +71,7 @@ def test_days_left_follow_the_growth_since_the_first_look(bench: Bench) -> None:
 
 
 def test_each_threshold_is_told_once(bench: Bench) -> None:
-    """At a quarter, a half and three quarters; in between the words stay, so that no alarm repeats itself."""
+    """H5: at a quarter, a half and three quarters; in between the words stay, so that no alarm repeats itself."""
     writer = bench.writer()
     told = []
     for number in range(100):

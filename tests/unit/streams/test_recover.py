@@ -119,7 +119,7 @@ RESET_STEPS = ["reset.leased", "reset.sealed", "reset.hinted", "reset.punched", 
 @pytest.mark.parametrize("opener", ["append", "hold"])
 @pytest.mark.parametrize("step", RESET_STEPS)
 def test_a_kill_at_any_step_of_a_reset(bench: Bench, step: str, opener: str, state: str) -> None:
-    """C1, case 8: killed while the file is set back; the next writer's records are all there, once."""
+    """C1, H4, case 8: killed while the file is set back; the next writer's records are all there, once."""
     bench.writer().write(big(0, 50)).close()
 
     def scenario() -> None:

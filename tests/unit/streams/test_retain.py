@@ -150,7 +150,7 @@ def test_a_clock_that_jumps_deletes_nothing_early(make: Make, jump: float) -> No
 
 
 def test_a_touched_old_segment_goes_before_a_younger_one(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Order is the index's: an older segment is never younger, so no hole is cut into the chain."""
+    """M1: order is the index's: an older segment is never younger, so no hole is cut into the chain."""
     monkeypatch.setattr(engine, "boot_id", lambda: "")  # so that the files' own times count
     bench = make()
     filled(bench, 3)

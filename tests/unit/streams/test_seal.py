@@ -40,7 +40,7 @@ def write(writer: Writer, data: bytes) -> None:
 
 
 def test_whole_lines_are_sealed_and_the_rest_stays_live(anywhere: Bench) -> None:
-    """Everything up to the last line end goes into a segment; the half line stays until it is whole."""
+    """Case 3: everything up to the last line end goes into a segment; the half line stays until it is whole."""
     anywhere.writer().write(lines(0, 100) + b'{"half')
 
     outcome = anywhere.seal()[0]
@@ -93,7 +93,7 @@ def test_an_empty_file_seals_nothing(bench: Bench) -> None:
 
 
 def test_a_record_longer_than_a_member_stays_one_piece(bench: Bench) -> None:
-    """A line of 3 MiB runs over several members and is one record."""
+    """Case 4: a line of 3 MiB runs over several members and is one record."""
     record = b'{"big":"' + b"y" * (3 * MIB) + b'"}\n'
     bench.writer().write(lines(0, 3) + record + lines(3, 5))
 
