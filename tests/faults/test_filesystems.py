@@ -50,7 +50,7 @@ def test_a_full_disk_harms_nothing_and_is_told_once(kind: str, tmp_path: Path) -
 @pytest.mark.root
 @pytest.mark.parametrize("flag", ["i", "a"])
 def test_an_immutable_file_is_refused_until_it_is_not(flag: str, tmp_path: Path) -> None:
-    """Case 24: `chattr +i` or `+a` forbids to give space back: refused with a remedy, taken up once the flag is gone."""
+    """Case 24: `chattr +i` or `+a` forbids to give space back: refused with a remedy until the flag is gone."""
     with mounted("ext4", tmp_path, SIZES["ext4"]) as mount:
         machine = Machine(mount)
         machine.writer.write(100)

@@ -73,7 +73,7 @@ def free(mount: Path) -> int:
 @pytest.mark.root
 @pytest.mark.parametrize("capture", [None, Duration("1s")])
 def test_with_no_byte_free_everything_is_sealed_and_space_comes_free(mount: Path, capture: Duration | None) -> None:
-    """H1: the ballast goes, small pieces are sealed and released one by one, and it is made again when there is room."""
+    """H1: the ballast goes, small pieces are sealed and released one by one; it is made again when there is room."""
     yard = Yard(mount, capture=capture)
     yard.step()
     kept = yard.directory / ".state" / "ballast"
