@@ -127,6 +127,10 @@ AGENT = {
                (f"sum by (error) ({rate('telemetry_agent_forward_retries_total')})", "again: {{error}}"))),
         Graph("Dead letters", "Records that were refused for good.", "ops",
               ((rate("telemetry_agent_forward_dead_lettered_records_total"), "{{forward}}"),)),
+        Graph("Left out", "Spans, log records and data points that filter and sampling kept from leaving.", "ops",
+              ((rate("telemetry_agent_forward_dropped_items_total"), "{{forward}} {{reason}}"),), 12),
+        Graph("Refused in part", "Spans, log records and data points refused by partial successes.", "ops",
+              ((rate("telemetry_agent_forward_rejected_items_total"), "{{forward}}"),), 12),
     ),
     "Health": (
         Graph("Checks", "0 unknown, 1 healthy, 2 warning, 3 unhealthy.", "short",

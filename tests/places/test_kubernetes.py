@@ -198,6 +198,7 @@ def test_mounts_and_directories_agree() -> None:
     for name, exporter in collector["exporters"].items():
         if name.startswith("file/"):
             assert loaded.files.selects(exporter["path"].removeprefix("/telemetry/"))
+            assert exporter["append"] is True
 
 
 def test_only_needed_capabilities_on_nodes() -> None:

@@ -108,9 +108,11 @@ def test_the_stacks_configurations_fit_together() -> None:
     collector = yaml.safe_load((HOME / "compose/collector.yaml").read_text())
     scrapes = yaml.safe_load((HOME / "compose/prometheus.yaml").read_text())["scrape_configs"]
 
-    paths = [each["path"] for name, each in collector["exporters"].items() if name.startswith("file/")]
+    files = [each for name, each in collector["exporters"].items() if name.startswith("file/")]
+    paths = [each["path"] for each in files]
     targets = {each["job_name"]: each["static_configs"][0]["targets"] for each in scrapes}
     assert all(loaded.files.selects(path.removeprefix(f"{loaded.files.directory}/")) for path in paths)
+    assert all(each == {"path": each["path"], "append": True} for each in files)
     assert ("", 9464) == loaded.web.address
     assert ["agent:9464"] == targets["telemetry-agent"]
     assert collector["exporters"]["prometheus"]["endpoint"].endswith(targets["collector"][0].partition(":")[2])
