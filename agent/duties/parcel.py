@@ -8,13 +8,16 @@ What is refused is kept as it was read, never as it was processed: sent again, i
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 from agent.duties.budget import Grant
 from agent.kit.errors import printable
-from agent.otlp.envelope import Bad, Checked, check, halve, split
+from agent.otlp.envelope import Bad, Checked, alike, check, halve, split
 from agent.otlp.process import Chain
 from agent.sinks.base import ErrorClass
 from agent.streams.batch import Batch
@@ -24,13 +27,22 @@ KEPT = 16 << 20
 """Bytes up to which a record that is too long is kept whole in the dead letters."""
 
 
-class Record(NamedTuple):
-    """One line and where it begins; with `cut` only the beginning of one that is too long."""
+ALIKE = 8
+"""Lines that are checked together: enough to be fast, and few to check again where one of them is in doubt."""
 
-    start: int
-    end: int
-    line: bytes
-    cut: bool = False
+_END = itemgetter(1)
+
+
+class Records(NamedTuple):
+    """Whole lines that follow each other, and the positions of each."""
+
+    lines: list[bytes]
+    places: list[tuple[int, int]]
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Where the first begins and the last ends."""
+        return self.places[0][0], self.places[-1][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,62 +114,90 @@ class Parcel:
         return len({one.start for one in self.refused})
 
 
-def lines(start: int, data: bytes) -> Iterator[Record]:
+def lines(start: int, data: bytes) -> Records:
     """The records in `data`, which begins at position `start`."""
-    for line in io.BytesIO(data):
-        end = start + len(line)
-        yield Record(start, end, line)
-        start = end
+    found = io.BytesIO(data).readlines()
+    return Records(found, list(pairwise(accumulate(map(len, found), initial=start))))
 
 
-def cut(records: Iterable[Record], max_bytes: int, max_records: int) -> list[Record]:
-    """As many records as a batch takes, at least one."""
-    taken: list[Record] = []
-    size = 0
-    for one in records:
-        size += one.end - one.start
-        if taken and (size > max_bytes or len(taken) >= max_records):
-            break
-        taken.append(one)
-    return taken
+def cut(records: Records, max_bytes: int, max_records: int) -> Records:
+    """As many of these records as a batch takes, at least one."""
+    fit = bisect_right(records.places, records.places[0][0] + max_bytes, key=_END)
+    count = max(1, min(fit, max_records))
+    return Records(records.lines[:count], records.places[:count])
+
+
+def beginning(start: int, end: int, line: bytes, max_record: int) -> Refused:
+    """A record too long to be read, of which `line` is the beginning."""
+    return Refused(start, end, line, "", ErrorClass.TOO_LARGE, _too_long(end - start, max_record), cut=True)
+
+
+def _too_long(size: int, max_record: int) -> str:
+    return f"the record has {size} bytes, max_record (or memory) allows {max_record}"
 
 
 def pack(
-    stream: str, stream_id: str, records: list[Record], start: int, end: int, *, otlp: bool, max_record: int,
-    process: Chain | None = None,
+    stream: str, stream_id: str, records: Records, start: int, end: int, *, otlp: bool, max_record: int,
+    process: Chain | None = None, refused: Sequence[Refused] = (),
 ) -> Parcel:  # fmt: skip
-    """Sort the records of [start, end) by signal with `otlp`; then, or with `process`, each one is checked first."""
-    parcel = Parcel(printable(stream), stream_id, start, end, len(records), 0, [])
-    sorted_lines: dict[str, _Pile] = {}
-    for one in records:
-        if one.cut or len(one.line) > max_record:
-            reason = f"the record has {one.end - one.start} bytes, max_record (or memory) allows {max_record}"
-            whole = not one.cut and len(one.line) <= KEPT
-            line = one.line if whole else one.line[:HEAD]
-            parcel.refused.append(Refused(one.start, one.end, line, "", ErrorClass.TOO_LARGE, reason, not whole))
-        elif not otlp and process is None:
-            _pile(sorted_lines, "").add(one, one.line, 1)
-        else:
-            _sort(parcel, one, sorted_lines, otlp, process)
-    for signal, pile in sorted_lines.items():
+    """Sort the records of [start, end) by signal with `otlp`; then, or with `process`, each one is checked first.
+
+    What is `refused` already lies there too.
+    """
+    parcel = Parcel(printable(stream), stream_id, start, end, len(records.lines) + len(refused), 0, [], list(refused))
+    if max(map(len, records.lines), default=0) > max_record:
+        records = _without_long(parcel, records, max_record)
+    piles: dict[str, _Pile] = {}
+    if otlp or process is not None:
+        for at in range(0, len(records.lines), ALIKE):
+            some = Records(records.lines[at : at + ALIKE], records.places[at : at + ALIKE])
+            _sort(parcel, some, piles, otlp, process)
+    elif records.lines:
+        _pile(piles, "").take(records, len(records.lines))
+    for signal, pile in piles.items():
         batch = Batch(stream, stream_id, start, end, tuple(pile.lines), signal)
         parcel.parts.append(Part(batch, tuple(pile.places), pile.items, tuple(pile.originals)))
     return parcel
 
 
-def _sort(parcel: Parcel, one: Record, piles: dict[str, _Pile], otlp: bool, process: Chain | None) -> None:
-    found = check(one.line)
+def _without_long(parcel: Parcel, records: Records, max_record: int) -> Records:
+    kept = Records([], [])
+    for line, (start, end) in zip(*records, strict=True):
+        if len(line) <= max_record:
+            kept.lines.append(line)
+            kept.places.append((start, end))
+            continue
+        head = line if len(line) <= KEPT else line[:HEAD]
+        why = _too_long(len(line), max_record)
+        parcel.refused.append(Refused(start, end, head, "", ErrorClass.TOO_LARGE, why, cut=head is not line))
+    return kept
+
+
+def _sort(parcel: Parcel, some: Records, piles: dict[str, _Pile], otlp: bool, process: Chain | None) -> None:
+    """Some records; the usual ones are alike, and then nobody looks at each."""
+    found = alike(some.lines) if otlp and process is None else None
+    if found:
+        _pile(piles, found[0]).take(some, found[1])
+        return
+    for line, place in zip(*some, strict=True):
+        _sort_one(parcel, place, check(line), line, piles, otlp, process)
+
+
+def _sort_one(
+    parcel: Parcel, place: tuple[int, int], found: Checked | Bad, line: bytes, piles: dict[str, _Pile], otlp: bool,
+    process: Chain | None,
+) -> None:  # fmt: skip
     if isinstance(found, Bad):
         reason = f"{found.reason}: {found.detail}"
-        parcel.refused.append(Refused(one.start, one.end, one.line, "", ErrorClass.NOT_OTLP, reason))
+        parcel.refused.append(Refused(*place, line, "", ErrorClass.NOT_OTLP, reason))
     elif not found.items:
         parcel.empty += 1
     elif process is None:
-        for signal, line, items in _by_signal(found):
-            _pile(piles, signal).add(one, line, items)
+        for signal, travels, items in _by_signal(found):
+            _pile(piles, signal).add(place, travels, items)
     else:
         lines = _by_signal(found) if otlp else [("", found.line, sum(found.items.values()))]
-        _process(parcel, one, lines, piles, process)
+        _process(parcel, place, lines, piles, process)
 
 
 def _by_signal(found: Checked) -> Iterable[tuple[str, bytes, int]]:
@@ -172,8 +212,9 @@ def _divided(found: Checked) -> Iterator[tuple[str, bytes, int]]:
 
 
 def _process(
-    parcel: Parcel, one: Record, lines: Iterable[tuple[str, bytes, int]], piles: dict[str, _Pile], process: Chain
-) -> None:
+    parcel: Parcel, place: tuple[int, int], lines: Iterable[tuple[str, bytes, int]], piles: dict[str, _Pile],
+    process: Chain,
+) -> None:  # fmt: skip
     """Take what processing leaves of a record; one that cannot be processed goes nowhere."""
     nothing = ""
     settled = False
@@ -183,14 +224,14 @@ def _process(
         except Exception as error:  # noqa: BLE001 - whatever fails, the record must not pass unprocessed
             # Not the error's text: it may quote the record.
             reason = f"could not be processed: {type(error).__name__}"
-            parcel.refused.append(Refused(one.start, one.end, line, signal, ErrorClass.PROCESSING, reason))
+            parcel.refused.append(Refused(*place, line, signal, ErrorClass.PROCESSING, reason))
             settled = True
             continue
         for why, count in done.dropped.items():
             parcel.dropped[why] = parcel.dropped.get(why, 0) + count
             nothing = why
         if done.line:
-            _pile(piles, signal).add(one, done.line, done.items if signal else 1, line)
+            _pile(piles, signal).add(place, done.line, done.items if signal else 1, line)
             settled = True
     if not settled:
         parcel.filtered[nothing] = parcel.filtered.get(nothing, 0) + 1
@@ -212,10 +253,16 @@ class _Pile:
         self.originals: list[bytes] = []
         self.items = 0
 
-    def add(self, record: Record, line: bytes, items: int, original: bytes = b"") -> None:
+    def add(self, place: tuple[int, int], line: bytes, items: int, original: bytes = b"") -> None:
         """Take one record, or what of it is of this signal; with what it was before it was processed."""
         self.lines.append(line)
         if original:
             self.originals.append(original)
-        self.places.append((record.start, record.end))
+        self.places.append(place)
+        self.items += items
+
+    def take(self, records: Records, items: int) -> None:
+        """Take all of these as they are."""
+        self.lines += records.lines
+        self.places += records.places
         self.items += items

@@ -7,11 +7,13 @@ thread at a time, but for `notice`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+from operator import itemgetter
 
 from agent.config import Forward
-from agent.duties.parcel import Parcel, Record, cut, lines, pack
+from agent.duties.parcel import Parcel, Records, Refused, beginning, cut, lines, pack
 from agent.kit.errors import AgentError, CorruptError
 from agent.otlp.process import Chain
 from agent.streams import reader
@@ -170,18 +172,20 @@ class Source:
             return None
         if run.skipped and not run.data:
             return self._pass(view, position, run)
-        records = self._records(run)
-        taken = cut(records, min(self._most, self._forward.batch.max_bytes), self._forward.batch.max_records)
-        start, end = taken[0].start, taken[-1].end
-        if len(taken) == 1 and not run.cut and self._lacks(end - start):
-            self._rest = (view.stream_id, run.start, run.data)
-            return None
+        taken, refused = self._records(run)
+        end = run.end
+        if not run.cut:
+            taken = cut(taken, min(self._most, self._forward.batch.max_bytes), self._forward.batch.max_records)
+            end = taken.bounds[1]
+            if len(taken.lines) == 1 and self._lacks(end - run.start):
+                self._rest = (view.stream_id, run.start, run.data)
+                return None
         if run.skipped:
             self._skipped(view, position, run.skipped, run.why)
         if end < run.end:
             self._rest = (view.stream_id, end, run.data[end - run.start :])
-        parcel = self._pack(view, start, end, taken)
-        self._cursors.begin(view.name, view.stream_id, start, end)
+        parcel = self._pack(view, run.start, end, taken, refused)
+        self._cursors.begin(view.name, view.stream_id, run.start, end)
         return parcel
 
     def _lacks(self, size: int) -> bool:
@@ -203,7 +207,7 @@ class Source:
 
     def _again(self, view: View, bounds: Bounds) -> Parcel | None:
         """The batch with exactly these bounds, as far as it can still be read."""
-        records: list[Record] = []
+        records, refused = Records([], []), list[Refused]()
         at = bounds.start
         while at < bounds.end:
             run = self._read(view, at, bounds.end - at)
@@ -211,12 +215,18 @@ class Source:
                 return None
             if run.skipped:
                 self._skipped(view, at, min(run.skipped, bounds.end - at), run.why)
-            records += [one for one in self._records(run) if one.start < bounds.end]
+            found, long = self._records(run)
+            count = bisect_left(found.places, bounds.end, key=itemgetter(0))
+            records.lines.extend(found.lines[:count])
+            records.places.extend(found.places[:count])
+            refused += [one for one in long if one.start < bounds.end]
             at = run.end
-        return self._pack(view, bounds.start, bounds.end, records)
+        return self._pack(view, bounds.start, bounds.end, records, refused)
 
-    def _records(self, run: Run) -> list[Record]:
-        return [Record(run.start, run.end, run.data, cut=True)] if run.cut else list(lines(run.start, run.data))
+    def _records(self, run: Run) -> tuple[Records, list[Refused]]:
+        if run.cut:
+            return Records([], []), [beginning(run.start, run.end, run.data, self._max_record)]
+        return lines(run.start, run.data), []
 
     def _read(self, view: View, position: int, size: int = 0) -> Run | None:
         rest, self._rest = self._rest, None
@@ -226,7 +236,7 @@ class Source:
         return reader.read(view, position, lambda: self._views.get(view.stream_id) or view, limit,
                            self._max_record)  # fmt: skip
 
-    def _pack(self, view: View, start: int, end: int, records: list[Record]) -> Parcel:
+    def _pack(self, view: View, start: int, end: int, records: Records, refused: list[Refused]) -> Parcel:
         otlp = self._forward.kind == "otlp"
         return pack(view.name, view.stream_id, records, start, end, otlp=otlp, max_record=self._max_record,
-                    process=self._process)  # fmt: skip
+                    process=self._process, refused=refused)  # fmt: skip

@@ -1,7 +1,8 @@
 """What a typed decode of a line leaves open: how many items there are, and whether ids and unsigned integers are right.
 
-They are collected first and tested together, several times faster than by a pattern for each; hence a verdict on the
-line as a whole, without a place. Where the fast test is unsure it says no, and the exact one (`canonical`) decides.
+They are collected first and tested together, several times faster than by a pattern for each; hence a verdict on all
+lines that were collected, without a place. Where the fast test is unsure it says no, and the exact one (`canonical`)
+decides.
 """
 
 from __future__ import annotations
@@ -32,30 +33,60 @@ class Signal(StrEnum):
 
 
 class Survey:
-    """One pass over a decoded line."""
+    """What is collected of decoded lines; items are spans, log records and data points."""
 
-    items: dict[Signal, int]
-    """Spans, log records and data points; only signals that have some."""
-
-    def __init__(self, request: records.Request) -> None:
+    def __init__(self) -> None:
         self._traces: list[str] = []
         self._spans: list[str] = []
         self._numbers: list[str] = []
-        spans, logs, points = 0, 0, 0
-        for traced in request.resource_spans:
-            for scope in traced.scope_spans:
-                spans += self._count_spans(scope.spans)
-        for logged in request.resource_logs:
-            for told in logged.scope_logs:
-                logs += self._count_logs(told.log_records)
-        for measured in request.resource_metrics:
-            for meter in measured.scope_metrics:
-                points += sum([self._count_points(metric) for metric in meter.metrics])
-        found = ((Signal.TRACES, spans), (Signal.LOGS, logs), (Signal.METRICS, points))
-        self.items = {signal: count for signal, count in found if count}
+
+    def request(self, request: records.Request) -> dict[Signal, int]:
+        """Take a line; its items by signal, only signals that have some."""
+        counts = (
+            (Signal.TRACES, self.traces(request.resource_spans)),
+            (Signal.LOGS, self.logs(request.resource_logs)),
+            (Signal.METRICS, self.metrics(request.resource_metrics)),
+        )
+        return {signal: count for signal, count in counts if count}
+
+    def traces(self, resources: Iterable[records.ResourceSpans]) -> int:
+        """Take the array of a line of traces; how many spans are in it."""
+        count = 0
+        for one in resources:
+            for scope in one.scope_spans:
+                spans = scope.spans
+                count += len(spans)
+                self._traces += [span.trace_id for span in spans]
+                self._spans += [span.span_id for span in spans]
+                self._spans += [span.parent_span_id for span in spans]
+                self._numbers += [span.start_time_unix_nano for span in spans]
+                self._numbers += [span.end_time_unix_nano for span in spans]
+                self._numbers += [event.time_unix_nano for span in spans for event in span.events]
+                for link in [link for span in spans for link in span.links]:
+                    self._traces.append(link.trace_id)
+                    self._spans.append(link.span_id)
+        return count
+
+    def logs(self, resources: Iterable[records.ResourceLogs]) -> int:
+        """Take the array of a line of logs; how many log records are in it."""
+        count = 0
+        for one in resources:
+            for scope in one.scope_logs:
+                found = scope.log_records
+                count += len(found)
+                self._traces += [record.trace_id for record in found]
+                self._spans += [record.span_id for record in found]
+                self._numbers += [record.time_unix_nano for record in found]
+                self._numbers += [record.observed_time_unix_nano for record in found]
+        return count
+
+    def metrics(self, resources: Iterable[records.ResourceMetrics]) -> int:
+        """Take the array of a line of metrics; how many data points are in it."""
+        scopes = [scope for one in resources for scope in one.scope_metrics]
+        return sum([self._count_points(metric) for scope in scopes for metric in scope.metrics])
 
     def sound(self) -> bool:
-        """Whether every id and unsigned integer is surely right."""
+        """Whether every id and unsigned integer that was collected is surely right."""
         traces, spans = "".join(self._traces), "".join(self._spans)
         return (
             len(traces) == 32 * (len(self._traces) - self._traces.count(""))  # none is longer, by its type
@@ -65,25 +96,6 @@ class Survey:
             and _hexadecimal(traces + spans)
             and _unsigned(self._numbers)
         )
-
-    def _count_spans(self, spans: list[records.Span]) -> int:
-        self._traces += [span.trace_id for span in spans]
-        self._spans += [span.span_id for span in spans]
-        self._spans += [span.parent_span_id for span in spans]
-        self._numbers += [span.start_time_unix_nano for span in spans]
-        self._numbers += [span.end_time_unix_nano for span in spans]
-        self._numbers += [event.time_unix_nano for span in spans for event in span.events]
-        for link in [link for span in spans for link in span.links]:
-            self._traces.append(link.trace_id)
-            self._spans.append(link.span_id)
-        return len(spans)
-
-    def _count_logs(self, found: list[records.LogRecord]) -> int:
-        self._traces += [record.trace_id for record in found]
-        self._spans += [record.span_id for record in found]
-        self._numbers += [record.time_unix_nano for record in found]
-        self._numbers += [record.observed_time_unix_nano for record in found]
-        return len(found)
 
     def _count_points(self, metric: records.Metric) -> int:
         count = 0

@@ -10,7 +10,7 @@ import time
 
 from agent.config import Forward
 from agent.config.processing import Add, Filter, Limit, Redact, Sample
-from agent.duties.parcel import cut, lines, pack
+from agent.duties.parcel import Records, cut, lines, pack
 from agent.duties.processing import chain
 from agent.kit.clock import SystemClock
 from agent.kit.units import Share
@@ -57,13 +57,13 @@ def measure(options: Options) -> list[Row]:
 
 def _run(data: bytes, sink: OtlpSink, process: Chain | None) -> float:
     """CPU seconds from bytes to requests."""
-    waiting = list(lines(0, data))
+    waiting = lines(0, data)
     start = time.thread_time()
-    at = 0
-    while at < len(waiting):
-        taken = cut(waiting[at : at + 10_000], _BATCH, 10_000)
-        at += len(taken)
-        parcel = pack("a", "id", taken, taken[0].start, taken[-1].end, otlp=True, max_record=1 << 26, process=process)
+    while waiting.lines:
+        taken = cut(waiting, _BATCH, 10_000)
+        count = len(taken.lines)
+        waiting = Records(waiting.lines[count:], waiting.places[count:])
+        parcel = pack("a", "id", taken, *taken.bounds, otlp=True, max_record=1 << 26, process=process)
         for part in parcel.parts:
             sink._body(part.batch)
     return time.thread_time() - start

@@ -8,7 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.otlp import envelope
-from agent.otlp.envelope import MAX_REQUEST, Bad, Checked, Reason, Signal, TooLongError, check, halve, join, split
+from agent.otlp.envelope import (
+    MAX_REQUEST,
+    Bad,
+    Checked,
+    Reason,
+    Signal,
+    TooLongError,
+    alike,
+    check,
+    halve,
+    join,
+    split,
+)
 from agent.otlp.generate import Generator, sequence
 
 EXAMPLES = Path(__file__).parents[2] / "data" / "otlp"
@@ -64,6 +76,57 @@ def test_the_protocols_own_examples_are_canonical(name: str, items: dict[Signal,
     text = b"".join(part.strip() for part in (EXAMPLES / name).read_bytes().splitlines(keepends=True)) + b"\n"
 
     assert passed(text) == Checked(text, items, True)
+
+
+@pytest.mark.parametrize("kind", ["trace_line", "log_line", "metric_line"])
+def test_lines_that_are_alike_are_told_together(kind: str) -> None:
+    """Their signal, and as many items as `check` finds in each of them."""
+    make = getattr(Generator(9, errors=0.5), kind)
+    lines = [make() for _ in range(40)]
+    signal, items = alike(lines) or (None, 0)
+
+    assert {signal: items} == {signal: sum(passed(one).items[signal] for one in lines for signal in passed(one).items)}
+
+
+SPARE = traces()
+DOUBTFUL = {
+    "another signal": [logs(body={"stringValue": "x"})],
+    "nothing in it": [b'{"resourceSpans":[]}\n'],
+    "blank": [b"\n"],
+    "no telemetry": [b'{"one":"two"}\n'],
+    "no JSON": [b'{"resourceSpans":[{"scopeSpans":[{"spans":[{]}]}]}\n'],
+    "half a line": [SPARE[:-1]],
+    "another document behind": [SPARE[:-1] + SPARE],
+    "another array behind": [b'{"resourceSpans":[{}],"x":[1]}\n'],
+    "two halves that are whole together": [b'{"resourceSpans":[{"x":[1]}\n', b'{"resourceSpans":[2]}]}\n'],
+    "two halves of a text": [b'{"resourceSpans":[{"schemaUrl":"]}\n', b'{"resourceSpans":["}]}\n'],
+    "two halves of a letter": [traces(name="@").replace(b"@", b"\xc3"), traces(name="@").replace(b"@", b"\xa9")],
+    "an id too short": [traces(spanId=SPAN[:-1])],
+    "an id too short beside one too long": [traces(spanId=SPAN[:-1]), traces(spanId=SPAN + "0")],
+    "an id that is no hex": [traces(traceId=TRACE[:-1] + "g")],
+    "an id of zeros": [traces(spanId="0" * 16)],
+    "a time that is none": [traces(startTimeUnixNano="12a")],
+    "a time without a value beside another": [traces(startTimeUnixNano="", endTimeUnixNano="12")],
+    "an integer that is none": [traces(attributes=[{"key": "a", "value": {"intValue": "1.5"}}])],
+    "an integer that is a number": [traces(attributes=[{"key": "a", "value": {"intValue": 1}}])],
+    "the name of an enum value": [traces(kind="SPAN_KIND_SERVER")],
+    "a key in escapes": [traces(attributes=[{"key": "a", "value": {"intValue": "x"}}]).replace(b"int", b"\\u0069nt")],
+}
+
+
+@pytest.mark.parametrize("wrong", DOUBTFUL.values(), ids=DOUBTFUL.keys())
+@pytest.mark.parametrize("before", [0, 3])
+def test_one_doubtful_line_among_others_is_looked_at(wrong: list[bytes], before: int) -> None:
+    """Wherever it stands, and whatever two lines would be together: no answer for all of them, so `check` is asked."""
+    lines = [_close(traces(name=f"n{number}")) for number in range(6)]
+    assert alike(lines) == (Signal.TRACES, 6)
+
+    assert alike([*lines[:before], *map(_close, wrong), *lines[before:]]) is None
+
+
+def _close(text: bytes) -> bytes:
+    """Without the spaces that `json.dumps` puts in, as a Collector writes it."""
+    return text.replace(b": ", b":").replace(b", ", b",")
 
 
 @pytest.mark.parametrize("kind", ["trace_line", "log_line", "metric_line"])
