@@ -19,7 +19,7 @@ STREAMS = {
     "telemetry.json": ("append", "--rate", "15000"),
     "held.json": ("hold", "--rate", "5000"),
     "calls.json": ("reopen", "--rate", "2500"),
-    "rare.json": ("reopen", "--rate", "0.7"),
+    "rare.json": ("reopen", "--rate", "1"),
 }
 """File: how it is written. The last two are closed between lines, so they are reset; the rare one leaves a marker, and
 is removed while it is empty."""
@@ -40,12 +40,12 @@ def captures(step: str) -> bool:
 class Killing:
     """Writers on a directory, and an agent that is killed again and again."""
 
-    def __init__(self, place: Path, nursery: Nursery, seed: int, *, sabotage: str = "") -> None:
+    def __init__(self, place: Path, nursery: Nursery, seed: int, *, sabotage: str = "", limit: float = LIMIT) -> None:
         self.directory, self.album = place / "watched", place / "album"
         self.directory.mkdir()
         self.album.mkdir()
         self.book = Book()
-        self._place, self._nursery, self._sabotage = place, nursery, sabotage
+        self._place, self._nursery, self._sabotage, self._limit = place, nursery, sabotage, limit
         self._chance = random.Random(seed)
         self._writers: list[Writers] = []
 
@@ -66,7 +66,7 @@ class Killing:
     def at(self, step: str) -> None:
         """One life that ends at a place. What only an orderly stop reaches is reached by one."""
         times = 1 if step.startswith(ONCE) else self._chance.choice((1, 1, 2, 3))
-        seconds = 0.2 if step.startswith("state.") else LIMIT
+        seconds = 0.2 if step.startswith("state.") else self._limit
         if step == "recover.adopted":  # there has to be an open part
             self.book.note(
                 "capture.named", self._nursery.live(self._order(step="capture.named", times=3, capture=True))
