@@ -84,8 +84,12 @@ class Rounds:
         return emptied
 
     def bury(self) -> list[Stream]:
-        """Put into tombs what has long been empty and unopened, where that is asked for; the streams of those files."""
+        """Put into tombs what has long been empty and unopened, where that is asked for; the streams of those files.
+
+        What is sealed but was not emptied, because somebody had it open, comes to rest once more.
+        """
         buried = []
+        self.resting.update(dict.fromkeys(filter(self._tombs.wants_reset, self._catalog.streams.values())))
         for stream in filter(self._tombs.due, list(self._catalog.streams.values())):
             self._tools.breathe()
             try:

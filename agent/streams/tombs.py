@@ -32,8 +32,15 @@ class Tombs:
 
     def due(self, stream: Stream) -> bool:
         """True for a live file that has been empty for long, as far as the last look tells."""
+        return not stream.facts.size and self._rests(stream)
+
+    def wants_reset(self, stream: Stream) -> bool:
+        """True for one whose bytes have long been sealed: while somebody had it open it could not be emptied."""
+        return stream.facts.size > 0 and stream.live_bytes == 0 and self._rests(stream)
+
+    def _rests(self, stream: Stream) -> bool:
         facts, idle, now = stream.facts, stream.rotation.unlink_idle, self._tools.clock.monotonic()
-        if idle is None or not facts.there or facts.size or stream.refused or stream.departed:
+        if idle is None or not facts.there or stream.refused or stream.departed:
             return False
         if stream.pending or stream.open_part or stream.place.filesystem not in linux.LOCAL:
             return False

@@ -80,6 +80,21 @@ def test_without_the_key_nothing_is_removed(make: Make) -> None:
     assert (bench.path / LEAF).exists()
 
 
+def test_a_file_whose_writer_left_after_the_last_seal_is_emptied_and_removed(make: Make) -> None:
+    """It could not be emptied while it was open, and nothing is ever written to it again."""
+    bench = burying(make)
+    writer = bench.writer().write(lines(0, 10))
+    bench.rotate()
+    tick(bench, 31)
+    writer.close()
+    for _ in range(6):
+        tick(bench, 61)
+
+    assert not (bench.path / LEAF).exists()
+    assert [] == bench.names(".*.tomb")
+    assert lines(0, 10) == bench.sealed()
+
+
 def test_a_file_that_somebody_has_open_stays(make: Make) -> None:
     """Also a reader: the lease is refused."""
     bench = empty(burying(make))
