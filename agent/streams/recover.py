@@ -61,7 +61,7 @@ class Recovery:
             # What the hint tells may not have reached the medium: the file itself is asked whether that life began.
             life.skipped += hint.base - life.position
             life.base += hint.base - life.position
-        elif hint and (self._newer(life, hint) if life else hint.inode):
+        elif hint and (self._newer(life, hint) if life else hint.inode or hint.base):
             life = Incarnation(
                 Identity(hint.inode, hint.birth), base=hint.base, sealed=hint.sealed, largest=hint.largest,
                 hollow=hint.hollow,
@@ -226,7 +226,7 @@ class Recovery:
             if name in names.hidden_names(entry.name) and entry.is_file(follow_symlinks=False):
                 return self.catalog.stream(place, entry.name, first.stream_id.hex())
         leaf = name[1:].rpartition(".")[0]
-        if names.is_open(name) and names.open_name(leaf) == name:  # the file is gone as well
+        if name in names.hidden_names(leaf):  # the file is gone as well
             return self.catalog.stream(place, leaf, first.stream_id.hex())
         return None
 

@@ -6,7 +6,8 @@ import errno
 import os
 import shutil
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agent.components import Components
@@ -36,15 +37,19 @@ ROTATIONS = (
     Rotation(max_size=Size("20KB"), max_age=Duration("5m")),
     Rotation(max_size=Size("3KB"), max_age=Duration("5s"), verify="sample"),
     Rotation(max_size=Size("30KB"), max_age=Duration("20s"), capture=Duration("1s")),
+    Rotation(max_size=Size("10KB"), max_age=Duration("5s"), unlink_idle=Duration("60s")),
 )
 TICKS = (0.01, 1.0, 12.0, 70.0, 400.0)
 JUMPS = (-3600.0, 3600.0, -1e9, 86_400.0 * 400)
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 AGENT_ACTIONS = ("step", "look", "seal", "release", "reset", "retain", "reload", "close", "open")
 KILLED = ("step", "seal", "release", "reset", "reset", "retain", "open")
+"""What a `kill` interrupts, at one of its first events; `crash` chooses among all actions and later events."""
 CAPTURES = ("capture", "capture", "seal", "step")
 """What a `spill` interrupts after a capture: another one, or the publication of what was captured."""
-"""What a `kill` interrupts, at one of its first events; `crash` chooses among all actions and later events."""
+VISITED = ("step", "seal", "release", "capture", "seal", "release", "reset", "retain")
+"""What a writer with an open file acts in the middle of (`meanwhile`), and as what."""
+VISITORS = ("write", "half", "rewrite", "let_go", "reopen", "truncate", "write")
 Action = tuple[str, int]
 
 
@@ -101,6 +106,7 @@ class Machine:
         self.writer = Writer(self.directory / STREAM)
         self.kills: Counter[tuple[str, str]] = Counter()
         self.faults: Counter[tuple[str, str]] = Counter()
+        self.visits: Counter[tuple[str, str]] = Counter()
         self.keeper: Keeper | None = None
         self._rules = (0, 0)
         self._boot = "boot-0"
@@ -128,6 +134,10 @@ class Machine:
             self.writer.write(1 + number % 7)
             self.agent("look", 0)
             self.crash(CAPTURES[number % len(CAPTURES)], number // len(CAPTURES) % 24)
+        elif name == "entomb":
+            self.entomb(number)
+        elif name == "meanwhile":
+            self.meanwhile(VISITED[number % len(VISITED)], number // len(VISITED))
         elif name == "fault":
             self.fault(AGENT_ACTIONS[number % (len(AGENT_ACTIONS) - 2)], number // len(AGENT_ACTIONS))
         else:
@@ -143,8 +153,9 @@ class Machine:
             return
         if self.keeper is None:
             self._start()
-        if name != "open":
-            getattr(self, f"_agent_{name}")(number)
+        if name != "open" and self.keeper:
+            with self._full():
+                getattr(self, f"_agent_{name}")(number)
 
     def crash(self, name: str, number: int) -> None:
         """An action of the agent that is killed at an event, or right after it."""
@@ -175,6 +186,48 @@ class Machine:
             self.faults[name, self.gate.last] += 1
         self.gate.arm()
 
+    def entomb(self, number: int) -> None:
+        """Nobody writes until the empty file is buried; the agent is killed on the way."""
+        self.writer.close()
+        self._rules = (3, self._rules[1])
+        if self.keeper:
+            self.keeper.engine.catalog.configure(self._config())
+        for _ in range(number % 6):
+            self.agent("step", 0)
+            self.clock.sleep(70.0)
+        self.crash("step", number // 6 % 24)
+
+    def meanwhile(self, name: str, number: int) -> None:
+        """The writer writes, and acts once more at an event of the agent's action.
+
+        It has the file open already: whoever opens one on which the agent has a lease waits, here for ever.
+        """
+        if self.writer.away or self.writer.unlinked:
+            return
+        self.writer.write(1 + number % 30)
+        self.agent("look", 0)
+        what = VISITORS[number % len(VISITORS)]
+
+        def visit(event: str) -> None:
+            self.visits[what, event] += 1
+            getattr(self, f"_{what}")(number // 140)
+
+        self.gate.arm()
+        self.gate.visit_at, self.gate.visitor = 1 + number // len(VISITORS) % 20, visit
+        try:
+            self.agent(name, number)
+        finally:
+            self.gate.visitor = None
+
+    @contextmanager
+    def _full(self) -> Iterator[None]:
+        """On a full disk a step may fail; whoever drives the agent tries again later."""
+        try:
+            yield
+        except OSError as error:
+            if self.gate.room is None or "injected" not in str(error):
+                raise
+
     def _config(self) -> Config:
         return Config(
             files=Files(directory=str(self.directory)),
@@ -187,8 +240,13 @@ class Machine:
         engines.boot_id = lambda: self._boot  # type: ignore[attr-defined]  # the engine's own name for it
         keeper = Keeper(self._config(), self.clock, Metrics(), Components(self.clock))
         self.keeper = keeper
-        keeper.open(watch=False)
-        keeper.engine.sealer.member_size = MEMBER
+        opened = False
+        with self._full():
+            keeper.open(watch=False)
+            keeper.engine.sealer.member_size = MEMBER
+            opened = True
+        if not opened:
+            self._bury()
 
     def _close(self) -> None:
         if self.keeper is not None:
@@ -256,7 +314,8 @@ class Machine:
 
     def _agent_reload(self, number: int) -> None:
         assert self.keeper
-        self._rules = (2 if number // 12 % 3 == 1 else number % 2, number // 2 % len(RULES))
+        rotation = 3 if number // 36 % 4 == 1 else 2 if number // 12 % 3 == 1 else number % 2
+        self._rules = (rotation, number // 2 % len(RULES))
         self.keeper.engine.catalog.configure(self._config())
 
     # -- the writer
@@ -280,7 +339,9 @@ class Machine:
         self.writer.delete(hold=bool(number % 2))
 
     def _rename(self, number: int) -> None:
-        """Only once the agent knows the file that goes: between two looks nobody could know of it."""
+        """Only once the agent knows the file that goes, and could note that: else nobody could know of it."""
+        if self.gate.room is not None:
+            return
         stream = self.keeper.engine.catalog.streams.get(STREAM) if self.keeper else None
         if stream is None or stream.incarnation is None or stream.departed or not self.writer.path.exists():
             return
@@ -308,6 +369,13 @@ class Machine:
     def _jump(self, number: int) -> None:
         self.clock.wall = max(1.0, self.clock.wall + JUMPS[number % len(JUMPS)])
 
+    def _fill(self, number: int) -> None:
+        """The disk has room for some bytes more; what the agent gives back, it may use."""
+        self.gate.room = number % 20_000 * (number % 3)
+
+    def _free(self, _: int) -> None:
+        self.gate.room = None
+
     def _reboot(self, _: int) -> None:
         self._close()
         self.writer.emptied.append(0)  # as in _forget: what a hint tells of a reset is doubtful after power loss
@@ -333,6 +401,7 @@ class Machine:
         self.writer.close()
         self.writer.unlink()
         self.gate.arm()
+        self.gate.room = None
         self.rest()
         self._close()
 

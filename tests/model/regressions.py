@@ -107,6 +107,13 @@ CASES: dict[str, list[Action]] = {
         ("spill", 112668), ("write", 883066), ("crash", 376059), ("reopen", 22537), ("truncate", 280055),
         ("step", 330798), ("reboot", 809300), ("write", 472637),
     ],
+    "positions of a deleted file were used again, and what was captured on a full disk was sealed twice": [
+        ("step", 997932), ("spill", 181353), ("delete", 520694), ("look", 417580), ("fill", 648813),
+        ("reboot", 644245), ("spill", 957002),
+    ],
+    "a part whose file and whose state were both deleted was quarantined": [
+        ("meanwhile", 710646), ("kill", 391671), ("forget", 652203), ("delete", 334240),
+    ],
     "a part that S had moved over was dropped, and its records were left unsealed": [
         ("write", 108061), ("look", 609851), ("capture", 102163), ("crash", 574351),
     ],

@@ -20,6 +20,7 @@ from agent.kit.disk import Directory
 
 CALLS = ("write_all", "sync_file", "sync_filesystem", "truncate", "punch")
 METHODS = ("create", "open_append", "publish", "replace", "move", "remove", "sync")
+FREEING = ("punch", "truncate", "remove")
 
 
 class Killed(BaseException):
@@ -46,6 +47,14 @@ class Gate:
     seen: Counter[str] = field(default_factory=Counter)
     tolerant: bool = False
     """True while the harness itself works on what a dead agent left."""
+    room: int | None = None
+    """Bytes that still fit on the disk; None: it is not full."""
+    visit_at: int = 0
+    """Number of the event at which `visitor` comes, once."""
+    visitor: Callable[[str], None] | None = None
+    """Acts at that event, and is told its name."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Calls that found no room."""
 
     def arm(self, *, kill_at: int = 0, fail_at: int = 0, error: int = errno.ENOSPC, fail_for: int = 1) -> None:
         """Choose what happens from the next event on."""
@@ -71,17 +80,57 @@ class Gate:
             raise Killed(name)
         self.count += 1
         self.seen[name] += 1
+        if self.visitor and self.count == self.visit_at:
+            visitor, self.visitor = self.visitor, None
+            visitor(name)
         if self.kill_at and self.count >= self.kill_at:
             self.dead, self.last = True, name
             raise Killed(name)
+
+    def take(self, size: int) -> int:
+        """How many of `size` bytes fit; they are taken."""
+        if self.room is None:
+            return size
+        fits = min(size, self.room)
+        self.room -= fits
+        return fits
+
+    def full(self, name: str) -> OSError:
+        """What a call says that finds no room."""
+        self.refused[name] += 1
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"injected at {name}")
 
 
 def _guarded(gate: Gate, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(*args: Any, **kwargs: Any) -> Any:
         gate.call(name)
-        return real(*args, **kwargs)
+        if gate.room is None or name not in FREEING:
+            return real(*args, **kwargs)
+        before = _blocks(*args)
+        found = real(*args, **kwargs)
+        gate.room += max(0, before - _blocks(*args))
+        return found
 
     return guarded
+
+
+def _blocks(where: int | Directory, what: object = None, *_: object) -> int:
+    """Bytes that a file takes: an open one's, or those of a name in a directory."""
+    try:
+        info = os.fstat(where) if isinstance(where, int) else where.stat(str(what))
+    except FileNotFoundError:
+        return 0
+    return info.st_blocks * 512
+
+
+def _allocated(gate: Gate, real: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    def allocate(fd: int, length: int) -> None:
+        if gate.room is not None and length > gate.room:
+            raise gate.full("allocate")
+        gate.take(length)
+        real(fd, length)
+
+    return allocate
 
 
 def _torn(gate: Gate, real: Callable[..., int]) -> Callable[..., int]:
@@ -96,6 +145,11 @@ def _torn(gate: Gate, real: Callable[..., int]) -> Callable[..., int]:
             if not was_dead:
                 real(fd, whole[: len(whole) // 2])
             raise
+        size = sum(map(len, pieces))
+        fits = gate.take(size)
+        if fits < size:
+            real(fd, b"".join(map(bytes, pieces))[:fits])
+            raise gate.full("write_all")
         return real(fd, *pieces)
 
     return write_all
@@ -110,6 +164,8 @@ def gated(gate: Gate) -> Iterator[Gate]:
             real = getattr(owner, name)
             saved.append((owner, name, real))
             setattr(owner, name, _torn(gate, real) if name == "write_all" else _guarded(gate, name, real))
+    saved.append((disk, "allocate", disk.allocate))
+    setattr(disk, "allocate", _allocated(gate, disk.allocate))  # noqa: B010 - as above
     steps.watch(gate.place)
     try:
         yield gate
