@@ -96,12 +96,12 @@ class Source:
             # Out before its view is looked at: what grows from now on is news again.
             self._fresh.pop(stream_id, None)
             view = self._views.get(stream_id)
-            if view is None:
+            if view is None or (view.document and not view.segments):
                 continue
             try:
                 position = self._meet(view)
                 at = since + float(self._forward.batch.max_delay)
-                enough = view.end - position >= self._forward.batch.max_bytes or stream_id in self._resend
+                enough = view.readable - position >= self._forward.batch.max_bytes or stream_id in self._resend
                 if not enough and now < at:
                     due = at if due is None else min(due, at)
                     self._fresh[stream_id] = since
@@ -118,7 +118,7 @@ class Source:
             if parcel is not None:
                 self._fresh.setdefault(stream_id, now)
                 return parcel, None
-            if view.end > position or stream_id in self._resend:
+            if view.readable > position or stream_id in self._resend:
                 # Half a record, or a file that is leased for a moment: growth is noticed, the end of a lease is not.
                 self._later[stream_id] = now + AGAIN
         times = [*([] if due is None else [due]), *self._later.values()]

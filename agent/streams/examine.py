@@ -25,8 +25,13 @@ def examine(tools: Tools, departures: Departures, stream: Stream) -> None:
 
 
 def acquaint(tools: Tools, stream: Stream) -> None:
-    """Get to know a live file before somebody reads it: its incarnation, and that it is a line log."""
-    if stream.refused or stream.departed or (stream.incarnation is not None and stream.accepted):
+    """Get to know a live file before somebody reads it: its incarnation, and that it is a line log.
+
+    Also one that is refused only because nothing of it may be given back: it can be read all the same.
+    """
+    if stream.departed or (stream.incarnation is not None and stream.accepted):
+        return
+    if stream.refused and stream.refused.reason not in ("filesystem", "permission"):
         return
     try:
         with open_live(stream) as live:

@@ -45,7 +45,10 @@ def over(tools: Tools, stream: Stream) -> None:
 
 def refuse(tools: Tools, stream: Stream, error: RefusedError) -> None:
     """Leave the stream's file alone until somebody put right what is wrong with it."""
+    if stream.refused is not None and stream.refused.reason == error.reason:
+        return
     stream.refused = error
+    tools.changed(stream)
     tools.audit.write("refuse", stream=stream.name, reason=error.reason, why=printable(str(error)))
     _log.warning("a file is refused", stream=stream.name, reason=error.reason, hint=error.hint)
 

@@ -21,7 +21,7 @@ class Lag:
 
 def lag(view: View, position: int, now: float) -> Lag:
     """What of `view` lies after `position`, at the wall time `now`."""
-    waiting = max(0, view.end - position)
+    waiting = max(0, view.readable - position)
     if not waiting:
         return Lag(0, 0, 0.0)
     size = sum(one.extent.length for one in view.segments)
@@ -32,7 +32,7 @@ def lag(view: View, position: int, now: float) -> Lag:
         for one in behind
         if one.extent.length
     )
-    live = view.end - max(position, view.sealed)
+    live = view.readable - max(position, view.sealed)
     # Both are too early at most, so the later is nearer: old marks of growth are wide, a segment is not.
     oldest = max(_noticed(view, position), behind[0].first_seen if behind else view.since)
     seconds = max(0.0, now - oldest) if oldest else 0.0

@@ -213,6 +213,10 @@ _HINTS = {
 }
 
 
+NO_LOG = frozenset({"not_a_log", "not_json_lines"})
+"""Refused for what is in the file; everything else an operator can put right."""
+
+
 def refusal(reason: str, path: str, detail: str = "") -> RefusedError:
     """The error for a file that is refused for `reason`, one of a bounded set, with its remedy."""
     what, hint = _HINTS[reason]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from agent.kit.clock import Clock
 from agent.streams.catalog import Place, Stream
+from agent.streams.live import NO_LOG
 from agent.streams.position import Identity
 from agent.streams.segment import Segment
 
@@ -40,6 +41,13 @@ class View:
     growth: Growth = ()
     """Ends at which the stream was seen, each with the wall time when first, oldest first; the first one was there
     before. Few: the older, the wider apart."""
+    document: bool = False
+    """The live file is refused for what is in it: it is no log, so nobody waits for it."""
+
+    @property
+    def readable(self) -> int:
+        """Position up to which there is, or will be, something to read."""
+        return self.sealed if self.document else self.end
 
 
 def view(stream: Stream) -> View:
@@ -47,7 +55,7 @@ def view(stream: Stream) -> View:
     life = stream.incarnation
     return View(
         name=stream.name,
-        stream_id=stream.id.hex(),
+        stream_id=stream.id,
         place=stream.place,
         leaf=stream.departed or stream.leaf,
         segments=tuple(one for one in stream.segments if not one.marker),
@@ -56,6 +64,7 @@ def view(stream: Stream) -> View:
         sealed=stream.end,
         end=life.end if life else stream.end,
         since=stream.facts.since_wall,
+        document=stream.refused is not None and stream.refused.reason in NO_LOG,
     )
 
 

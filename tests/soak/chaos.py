@@ -142,7 +142,7 @@ class Stage:
         """Let an agent run."""
         self.program = Program((*AGENT, "--config", str(self.config)), self.watched, {})
 
-    def wait_ready(self, limit: float = 60) -> None:
+    def wait_ready(self, limit: float = 600) -> None:
         """Wait until the agent has looked at everything."""
         end = time.monotonic() + limit
         while self.ask("/readyz")[0] != 200:

@@ -37,7 +37,7 @@ def test_case_28_29_every_fault_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(4000)
+@pytest.mark.timeout(7000)
 def test_case_29_soak(tmp_path: Path) -> None:
     """The same for half an hour, or for SOAK_SECONDS."""
     result = run(tmp_path, float(os.environ.get("SOAK_SECONDS", "1800")), seed=2)

@@ -18,6 +18,7 @@ from agent.duties import shipper
 from agent.kit import disk
 from agent.kit.disk import Directory
 from agent.sinks.base import ErrorClass
+from agent.streams import dues
 from agent.streams.cursors import Cursors
 from tests.support.hostile import Hostile, Say, serving
 from tests.support.yard import (
@@ -273,6 +274,51 @@ def test_case_10_a_new_file_in_the_same_place_is_read_from_its_head(tmp_path: Pa
     ship(tmp_path, server, 10)
 
     assert once(0, 30) == numbers(bodies(server))
+
+
+# -- what the engine refuses
+
+
+def test_a_document_among_the_files_is_no_backlog(tmp_path: Path, server: Hostile) -> None:
+    """It matches and grows, but is no log: no lag and no cursor; once it is a log it is delivered."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(b'{\n "name": "x"\n}\n', "package.json")
+        yard.write(spans(0, 3))
+        first, second = settled(yard, 3), settled(yard, 5)
+        seen: list[tuple[int, float, list[str]]] = []
+
+        def until() -> bool:
+            if first() and not seen:
+                yard.write(b'{\n "more": "y"\n}\n', "package.json")
+                yard.look()
+                now = yard.status()
+                seen.append((now.backlog_bytes, now.lag_seconds, [one.stream for one in yard.forwards.cursors()]))
+                (tmp_path / "package.json").write_bytes(spans(3, 5))
+            return second()
+
+        yard.run(until)
+
+    assert [(0, 0.0, [LEAF])] == seen
+    assert once(0, 5) == numbers(bodies(server))
+
+
+def test_what_cannot_be_rotated_is_delivered_all_the_same(tmp_path: Path, server: Hostile) -> None:
+    """A file system that gives nothing back, refused before the first byte was written: reading needs no more."""
+    with Yard(tmp_path, forward(server)) as yard:
+        (tmp_path / LEAF).touch()
+        yard.look()
+        engine = yard.keeper.engine
+        engine.catalog.places[""].filesystem = "nfs"
+        dues.find(engine.tools, engine.catalog.all())
+        yard.write(spans(0, 10))
+        yard.run(settled(yard, 10))
+        refused = [one.refused.reason for one in engine.catalog.all() if one.refused]
+
+        assert ["filesystem"] == refused
+        assert 0 == yard.status().backlog_bytes
+    assert once(0, 10) == numbers(bodies(server))
+    audit = (tmp_path / ".telemetry-agent/audit.jsonl").read_bytes()
+    assert 1 == audit.count(b'"refuse"')
 
 
 # -- cursors
