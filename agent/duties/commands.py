@@ -20,7 +20,7 @@ from agent.metrics import Metrics
 from agent.streams import dues, plan, report
 from agent.streams.catalog import Stream
 from agent.streams.dues import Due
-from agent.streams.seal import Sealed
+from agent.streams.outcome import Sealed
 
 Answer = TypeVar("Answer")
 Reloader = Callable[[], tuple[Config, Reloaded]]

@@ -34,7 +34,7 @@ from agent.streams.catalog import Stream
 from agent.streams.dues import Due
 from agent.streams.engine import Engine
 from agent.streams.grounds import ReplacedError
-from agent.streams.seal import Sealed
+from agent.streams.outcome import Sealed
 from agent.streams.views import Views
 
 _log = log.get("keeper")

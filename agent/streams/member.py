@@ -13,7 +13,7 @@ a part can be walked without inflating; the payload's own CRC makes a torn heade
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from isal import igzip_lib, isal_zlib
@@ -155,3 +155,17 @@ def inflate(raw: bytes | memoryview, member: Member) -> bytes:
 def crc32(data: bytes | bytearray | memoryview) -> int:
     """The CRC-32 of gzip, at memory speed."""
     return int(isal_zlib.crc32(data))
+
+
+def grouped(found: Iterable[Member], most: int) -> Iterator[list[Member]]:
+    """Neighbouring members that together have up to `most` bytes; one that is larger stands alone."""
+    group: list[Member] = []
+    size = 0
+    for one in found:
+        if group and size + one.length > most:
+            yield group
+            group, size = [], 0
+        group.append(one)
+        size += one.length
+    if group:
+        yield group

@@ -1,4 +1,4 @@
-"""Rewriting an open part before it is published: small members become large ones, and the ratio that of one pass.
+"""The open part becomes a segment: written anew, small members into large ones, so that the ratio is that of one pass.
 
 The result is a file of its own. The part stays, and readers read it, until the new file is durable under its final
 name; a crash in between leaves both, and recovery finds the same bytes in the segment.
@@ -6,66 +6,148 @@ name; a crash in between leaves both, and recovery finds the same bytes in the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from agent.kit.errors import AgentError
 from agent.kit.steps import reach
 from agent.streams import names
+from agent.streams.candidate import Candidate, each
 from agent.streams.catalog import Stream
-from agent.streams.compare import check_raw
+from agent.streams.compare import check_raw, drop_cache
 from agent.streams.copying import Copier
-from agent.streams.member import Member
-from agent.streams.part import Part
+from agent.streams.member import grouped
+from agent.streams.outcome import FULL, Sealed
+from agent.streams.owner import dress_as
+from agent.streams.part import Part, headers
+from agent.streams.publish import Publisher
 from agent.streams.segment import Segment, SegmentReader
 from agent.streams.tools import Tools
 
 
-def merge(tools: Tools, copier: Copier, stream: Stream, one: Segment) -> Part:
-    """Write the open part anew. Raises OSError, CorruptError; nothing of the new file is left then."""
-    name = names.merge_name(stream.leaf)
-    one.directory.remove(name)  # what an earlier attempt left: its bytes are in the part
-    part = Part.create(one.directory, name, stream.id, one.identity)
-    compress = copier.compressor(stream.rotation.level)
+@dataclass(slots=True, kw_only=True)
+class Closing(Candidate):
+    """An open part on its way to become a segment."""
+
+    source: Segment
+    """The open part."""
+
+
+class Merger:
+    """Publishes open parts, one batch at a time; one thread uses it."""
+
+    def __init__(self, tools: Tools, copier: Copier, publisher: Publisher) -> None:
+        self._tools = tools
+        self._copier = copier
+        self._publisher = publisher
+
+    def close(self, outcomes: Sequence[Sealed]) -> None:
+        """Publish open parts: written anew with large members, or as they are where there is no room for that."""
+        pairs = [(one, closing) for one in outcomes if (closing := one.attempt(self._written_anew))]
+        batch = [closing for _, closing in pairs]
+        if not batch:
+            return
+        try:
+            self._publisher.sync(batch)
+            reach("merge.synced")
+            each(batch, self._verify)
+            each(batch, self._publisher.name)
+            reach("merge.renamed")
+            done = [one for one in batch if one.published]
+            for closing in done:
+                self._settle(closing)
+            self._publisher.sync_names(done, _unsynced)
+            reach("merge.named")
+            for closing in done:
+                # Readers of an older view read the part until here; without a durable name it is the only copy.
+                if not closing.stream.place.unsynced and closing.source.name != closing.part.name:
+                    closing.source.directory.remove(closing.source.name)
+            reach("merge.removed")
+        finally:
+            for closing in batch:
+                closing.close()
+        for one, closing in pairs:
+            one.conclude(closing)
+
+    def _written_anew(self, outcome: Sealed) -> Closing | None:
+        stream, one = outcome.stream, outcome.stream.open_part
+        if one is None:
+            return None
+        started = self._tools.clock.monotonic()
+        try:
+            part = self._merge(stream, one)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            part = _as_it_is(one)
+        closing = Closing(
+            stream=stream, reason=outcome.reason, part=part, started=started, seen=(one.first_seen, one.sealed_at),
+            source=one,
+        )  # fmt: skip
+        try:
+            self._publisher.index(closing)
+            dress_as(part.fd, one.directory.stat(one.name), stream.rotation)
+        except (OSError, AgentError) as error:
+            closing.give_up(error)
+            raise
+        return closing
+
+    def _merge(self, stream: Stream, one: Segment) -> Part:
+        """Write the open part anew. Raises OSError, CorruptError; nothing of the new file is left then."""
+        name = names.merge_name(stream.leaf)
+        one.directory.remove(name)  # what an earlier attempt left: its bytes are in the part
+        part = Part.create(one.directory, name, stream.id, one.identity)
+        compress = self._copier.compressor(stream.rotation.level)
+        try:
+            with SegmentReader(one) as reader:
+                for group in grouped(reader.members(), self._copier.member_size):
+                    self._tools.breathe()
+                    if len(group) == 1:
+                        part.take(group[0], reader.raw(group[0]))
+                        continue
+                    data = memoryview(b"".join(reader.content(member) for member in group))
+                    part.append(
+                        data, position=group[0].position, physical=group[0].physical, seen=group[-1].seen,
+                        compress=compress, records=sum(member.records for member in group),
+                    )  # fmt: skip
+        except BaseException:
+            part.discard()
+            raise
+        reach("merge.written")
+        return part
+
+    def _verify(self, closing: Closing) -> None:
+        """Read the new file back. What is in it was compared with the live file when it was captured.
+
+        Raises CorruptError, OSError.
+        """
+        part = closing.part
+        drop_cache(part)
+        for number in range(len(part.members)):
+            self._tools.breathe()
+            if closing.stream.rotation.verify == "full":
+                part.content(number)
+            else:
+                check_raw(part, number)
+
+    def _settle(self, closing: Closing) -> None:
+        assert closing.published is not None  # noqa: S101 - the caller chose those
+        closing.stream.settle(closing.published)
+        self._tools.changed(closing.stream)
+        self._publisher.tell(closing, closing.published)
+
+
+def _as_it_is(one: Segment) -> Part:
+    """The open part itself, to be given an index."""
+    fd = one.directory.open_read(one.name)
     try:
-        with SegmentReader(one) as reader:
-            for group in _groups(reader.members(), copier.member_size):
-                tools.breathe()
-                if len(group) == 1:
-                    part.take(group[0], reader.raw(group[0]))
-                    continue
-                data = memoryview(b"".join(reader.content(member) for member in group))
-                part.append(
-                    data, position=group[0].position, physical=group[0].physical, seen=group[-1].seen,
-                    compress=compress, records=sum(member.records for member in group),
-                )  # fmt: skip
-    except BaseException:
-        part.discard()
-        raise
-    reach("merge.written")
-    return part
+        found = list(headers(fd, one.size))
+    finally:
+        os.close(fd)
+    return Part.reopen(one.directory, one.name, found)
 
 
-def verify(tools: Tools, part: Part, *, full: bool) -> None:
-    """Read the new file back. What is in it was compared with the live file when it was captured.
-
-    Raises CorruptError, OSError.
-    """
-    for number in range(len(part.members)):
-        tools.breathe()
-        if full:
-            part.content(number)
-        else:
-            check_raw(part, number)
-
-
-def _groups(found: Iterator[Member], target: int) -> Iterator[list[Member]]:
-    """Neighbouring members that together have up to `target` bytes."""
-    group: list[Member] = []
-    size = 0
-    for one in found:
-        if group and size + one.length > target:
-            yield group
-            group, size = [], 0
-        group.append(one)
-        size += one.length
-    if group:
-        yield group
+def _unsynced(closing: Closing, _: OSError) -> None:
+    """The name stays: what is in it may be the only copy. Nothing is released until the directory is synced."""
+    closing.stream.place.unsynced = True

@@ -15,6 +15,7 @@ from agent.streams.candidate import C, Candidate, each, places
 from agent.streams.catalog import Stream
 from agent.streams.index import IncarnationKey, Index
 from agent.streams.part import Part
+from agent.streams.segment import Segment
 from agent.streams.tools import Tools
 
 
@@ -91,6 +92,25 @@ class Publisher:
             return
         one.published = None
         one.give_up(error)
+
+    def tell(self, one: Candidate, published: Segment) -> None:
+        """Count a published segment, and audit it."""
+        metrics = self._tools.metrics
+        one.stream.seals += 1
+        metrics.seals.labels(one.reason).inc()
+        metrics.segment_written_bytes.inc(published.size)
+        metrics.seal_duration_seconds.observe(max(0.0, self._tools.clock.monotonic() - one.started))
+        self._tools.audit.write(
+            "seal",
+            stream=one.stream.name,
+            reason=one.reason,
+            segment=published.name,
+            positions=[published.extent.start, published.extent.end],
+            bytes=published.extent.length,
+            compressed=published.size,
+            records=published.records,
+            digest=one.index.digest if one.index else "",
+        )
 
 
 def publish_as(tools: Tools, stream: Stream, part: Part) -> str:

@@ -7,7 +7,6 @@ only: the guard is never punched, except in a reset, where nobody has the file o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent.kit import disk, linux
@@ -15,7 +14,7 @@ from agent.kit.steps import reach
 from agent.streams.catalog import Stream
 from agent.streams.incarnation import Incarnation, equal_or_nul
 from agent.streams.live import SCRATCH, Live
-from agent.streams.member import Member
+from agent.streams.member import Member, grouped
 from agent.streams.recognise import begin, open_live, recognise
 from agent.streams.seal import Sealer
 from agent.streams.segment import Segment, SegmentReader
@@ -90,7 +89,8 @@ class Releaser:
         assert life is not None  # noqa: S101 - recognise has said "same"
         done = 0
         with SegmentReader(one) as reader:
-            for piece in _pieces(reader, one.base + max(life.compared, one.source.start)):
+            rest = reader.members(one.base + max(life.compared, one.source.start))
+            for piece in map(Piece, grouped(rest, PIECE)):
                 if done >= budget:
                     return done, False
                 if not self._piece(stream, live, life, reader, piece):
@@ -232,20 +232,6 @@ class Releaser:
         if not ended and idle < UNTERMINATED_IDLE:
             return False
         return self._sealer.seal_open(stream, live, "reset", whole=not ended) is not None
-
-
-def _pieces(reader: SegmentReader, position: int) -> Iterator[Piece]:
-    """The members from `position` on, grouped into pieces."""
-    group: list[Member] = []
-    size = 0
-    for one in reader.members(position):
-        if group and size + one.length > PIECE:
-            yield Piece(group)
-            group, size = [], 0
-        group.append(one)
-        size += one.length
-    if group:
-        yield Piece(group)
 
 
 def _unchanged(live: Live, reader: SegmentReader, piece: Piece, floor: int, scratch: memoryview) -> bool:

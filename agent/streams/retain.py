@@ -21,6 +21,7 @@ from agent.streams.index import IncarnationKey, Index
 from agent.streams.live import GUARD
 from agent.streams.part import Part
 from agent.streams.plan import Retire
+from agent.streams.publish import publish_as
 from agent.streams.recognise import open_live
 from agent.streams.segment import Segment
 from agent.streams.tools import Tools
@@ -107,13 +108,7 @@ class Retainer:
         try:
             part.finish(index)
             part.sync()
-            while True:
-                name = names.segment_name(stream.leaf, *stream.next_stamp(self._tools.clock.now())).format()
-                try:
-                    last.directory.publish(part.name, name)
-                    break
-                except FileExistsError:
-                    continue
+            name = publish_as(self._tools, stream, part)
         except OSError:
             part.discard()
             raise

@@ -16,9 +16,10 @@ from agent.streams.departure import Departures
 from agent.streams.dues import IN_PLACE, Due
 from agent.streams.failures import failed, over, put_off
 from agent.streams.load import Loader
+from agent.streams.outcome import Sealed
 from agent.streams.release import Releaser
 from agent.streams.rounds import Rounds
-from agent.streams.seal import Sealed, Sealer
+from agent.streams.seal import Sealer
 from agent.streams.squeeze import Squeeze
 from agent.streams.tools import Tools
 

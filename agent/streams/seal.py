@@ -7,61 +7,24 @@ over all its streams, so that one sync serves many.
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TypeVar
 
-from agent.kit.errors import AgentError, RefusedError, StoppingError
+from agent.kit.errors import RefusedError
 from agent.kit.steps import reach
-from agent.streams import merge, segment
+from agent.streams import segment
 from agent.streams.candidate import Candidate, Draft, each
 from agent.streams.catalog import Stream
-from agent.streams.compare import compare, drop_cache
+from agent.streams.compare import compare
 from agent.streams.copying import SEGMENT_LIMIT, Copier
 from agent.streams.live import Live
+from agent.streams.merge import Merger
 from agent.streams.openpart import grown
-from agent.streams.owner import dress_as
-from agent.streams.part import Part, headers
+from agent.streams.outcome import Sealed
 from agent.streams.publish import Publisher
 from agent.streams.recognise import begin
 from agent.streams.segment import Segment
 from agent.streams.tools import Tools
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What the kernel says when there is no room."""
-
-_T = TypeVar("_T")
-
-
-@dataclass(slots=True)
-class Sealed:
-    """What became of one stream in a batch."""
-
-    stream: Stream
-    reason: str
-    segment: Segment | None = None
-    bytes: int = 0
-    """Bytes of the segment, or of what was captured."""
-    records: int = 0
-    more: bool = False
-    """True when the segment ended at a limit and complete records are left."""
-    error: Exception | None = None
-
-    @property
-    def captured(self) -> bool:
-        """True for a capture that did what there was to do."""
-        return self.reason == "capture" and self.error is None
-
-
-@dataclass(slots=True, kw_only=True)
-class Closing(Candidate):
-    """An open part on its way to become a segment."""
-
-    source: Segment
-    """The open part."""
 
 
 class Sealer:
@@ -71,15 +34,7 @@ class Sealer:
         self._tools = tools
         self._publisher = Publisher(tools)
         self.copier = Copier(tools)
-
-    @property
-    def member_size(self) -> int:
-        """Uncompressed bytes a member aims at."""
-        return self.copier.member_size
-
-    @member_size.setter
-    def member_size(self, size: int) -> None:
-        self.copier.member_size = size
+        self._merger = Merger(tools, self.copier, self._publisher)
 
     def seal(self, batch: Sequence[tuple[Stream, str]]) -> list[Sealed]:
         """Seal what is whole in each stream; one that fails keeps its data live and carries its error.
@@ -90,18 +45,16 @@ class Sealer:
         rotating = [one for one in outcomes if one.stream.open_part]
         plain = [one for one in outcomes if not one.stream.open_part]
         self._capture([one for one in rotating if _goes_on(one.stream)])
-        self._close([one for one in rotating if one.error is None or one.stream.closing])
-        drafts = [draft for one in plain if (draft := _guarded(one, self._copy_one))]
+        self._merger.close([one for one in rotating if one.error is None or one.stream.closing])
+        pairs = [(one, draft) for one in plain if (draft := one.attempt(self._copy_one))]
         try:
-            self._publish(drafts)
+            self._publish([draft for _, draft in pairs])
         finally:
-            for draft in drafts:
+            for _, draft in pairs:
                 draft.close()
-        by_stream = {id(draft.stream): draft for draft in drafts}
-        for one in outcomes:
-            if draft := by_stream.get(id(one.stream)):
-                _conclude(one, draft)
-                one.more = draft.more
+        for one, draft in pairs:
+            one.conclude(draft)
+            one.more = draft.more
         self._count_failures(outcomes)
         return outcomes
 
@@ -147,7 +100,7 @@ class Sealer:
                 draft.stream.segments.append(draft.published)
                 draft.stream.pending.append(draft.published)
                 self._advance(draft, draft.published)
-                self._tell(draft, draft.published)
+                self._publisher.tell(draft, draft.published)
 
     def _verify(self, draft: Draft) -> None:
         if not compare(self._tools, draft):
@@ -158,7 +111,7 @@ class Sealer:
 
     def _capture(self, outcomes: Sequence[Sealed], most: int = SEGMENT_LIMIT) -> None:
         now = self._tools.clock.monotonic()
-        pairs = [(one, draft) for one in outcomes if (draft := _guarded(one, partial(self._capture_one, most)))]
+        pairs = [(one, draft) for one in outcomes if (draft := one.attempt(partial(self._capture_one, most)))]
         try:
             self._hold([draft for _, draft in pairs])
         finally:
@@ -228,89 +181,6 @@ class Sealer:
         else:
             self._tools.changed(stream)
 
-    # -- the open part becomes a segment
-
-    def _close(self, outcomes: Sequence[Sealed]) -> None:
-        """Publish open parts: written anew with large members, or as they are where there is no room for that."""
-        pairs = [(one, closing) for one in outcomes if (closing := _guarded(one, self._written_anew))]
-        batch = [closing for _, closing in pairs]
-        if not batch:
-            return
-        try:
-            self._publisher.sync(batch)
-            reach("merge.synced")
-            each(batch, self._verify_anew)
-            each(batch, self._publisher.name)
-            reach("merge.renamed")
-            done = [one for one in batch if one.published]
-            for closing in done:
-                self._settle(closing)
-            self._publisher.sync_names(done, _unsynced)
-            reach("merge.named")
-            for closing in done:
-                # Readers of an older view read the part until here; without a durable name it is the only copy.
-                if not closing.stream.place.unsynced and closing.source.name != closing.part.name:
-                    closing.source.directory.remove(closing.source.name)
-            reach("merge.removed")
-        finally:
-            for closing in batch:
-                closing.close()
-        for one, closing in pairs:
-            _conclude(one, closing)
-
-    def _written_anew(self, outcome: Sealed) -> Closing | None:
-        stream, one = outcome.stream, outcome.stream.open_part
-        if one is None:
-            return None
-        started = self._tools.clock.monotonic()
-        try:
-            part = merge.merge(self._tools, self.copier, stream, one)
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            part = _as_it_is(one)
-        closing = Closing(
-            stream=stream, reason=outcome.reason, part=part, started=started, seen=(one.first_seen, one.sealed_at),
-            source=one,
-        )  # fmt: skip
-        try:
-            self._publisher.index(closing)
-            dress_as(part.fd, one.directory.stat(one.name), stream.rotation)
-        except (OSError, AgentError) as error:
-            closing.give_up(error)
-            raise
-        return closing
-
-    def _verify_anew(self, closing: Closing) -> None:
-        drop_cache(closing.part)
-        merge.verify(self._tools, closing.part, full=closing.stream.rotation.verify == "full")
-
-    def _settle(self, closing: Closing) -> None:
-        assert closing.published is not None  # noqa: S101 - the caller chose those
-        closing.stream.settle(closing.published)
-        self._tools.changed(closing.stream)
-        self._tell(closing, closing.published)
-
-    # -- helpers
-
-    def _tell(self, one: Candidate, published: Segment) -> None:
-        metrics = self._tools.metrics
-        one.stream.seals += 1
-        metrics.seals.labels(one.reason).inc()
-        metrics.segment_written_bytes.inc(published.size)
-        metrics.seal_duration_seconds.observe(max(0.0, self._tools.clock.monotonic() - one.started))
-        self._tools.audit.write(
-            "seal",
-            stream=one.stream.name,
-            reason=one.reason,
-            segment=published.name,
-            positions=[published.extent.start, published.extent.end],
-            bytes=published.extent.length,
-            compressed=published.size,
-            records=published.records,
-            digest=one.index.digest if one.index else "",
-        )
-
     def _count_failures(self, outcomes: Iterable[Sealed]) -> None:
         for one in outcomes:
             if one.error is not None and not isinstance(one.error, (RefusedError, BlockingIOError)):
@@ -322,36 +192,3 @@ def _goes_on(stream: Stream) -> bool:
     one = stream.open_part
     there = stream.facts.there or stream.departed is not None
     return one is not None and there and stream.continues(one) and not stream.refused
-
-
-def _as_it_is(one: Segment) -> Part:
-    """The open part itself, to be given an index."""
-    fd = one.directory.open_read(one.name)
-    try:
-        found = list(headers(fd, one.size))
-    finally:
-        os.close(fd)
-    return Part.reopen(one.directory, one.name, found)
-
-
-def _unsynced(closing: Closing, _: OSError) -> None:
-    """The name stays: what is in it may be the only copy. Nothing is released until the directory is synced."""
-    closing.stream.place.unsynced = True
-
-
-def _guarded(outcome: Sealed, act: Callable[[Sealed], _T | None]) -> _T | None:
-    try:
-        return act(outcome)
-    except StoppingError:
-        raise
-    except (OSError, AgentError) as error:
-        outcome.error = error
-        return None
-
-
-def _conclude(outcome: Sealed, one: Candidate) -> None:
-    outcome.error = outcome.error or one.problem
-    outcome.segment = one.published
-    if outcome.segment:
-        outcome.bytes = outcome.segment.extent.length
-        outcome.records = outcome.segment.records

@@ -10,8 +10,9 @@ from agent.streams.catalog import Catalog
 from agent.streams.copying import SEGMENT_LIMIT
 from agent.streams.dues import IN_PLACE
 from agent.streams.member import SMALL_TARGET
+from agent.streams.outcome import Sealed
 from agent.streams.rounds import Rounds
-from agent.streams.seal import FULL, Sealed, Sealer
+from agent.streams.seal import Sealer
 from agent.streams.tools import Tools
 
 _log = log.get("engine")
@@ -38,13 +39,13 @@ class Squeeze:
 
     def again(self, outcomes: list[Sealed]) -> list[Sealed]:
         """The outcomes, after what failed for want of room was sealed little by little."""
-        if not any(map(_full, outcomes)):
+        if not any(one.full for one in outcomes):
             return outcomes
         self.cramped = True
         if self.ballast and self.ballast.drop():
             self.tools.audit.write("ballast", reason="the disk is full")
             _log.warning("the disk is full: sealing goes on in the room that was kept back")
-        return [self._little_by_little(one) if _full(one) else one for one in outcomes]
+        return [self._little_by_little(one) if one.full else one for one in outcomes]
 
     def _little_by_little(self, failed: Sealed) -> Sealed:
         """Capture and release small pieces, each of which frees more than it takes; then what was asked for."""
@@ -64,8 +65,3 @@ class Squeeze:
         if failed.reason == "capture":
             return Sealed(stream, "capture", bytes=failed.bytes)
         return self.sealer.seal([(stream, failed.reason)])[0]
-
-
-def _full(outcome: Sealed) -> bool:
-    """True where there was no room."""
-    return isinstance(outcome.error, OSError) and outcome.error.errno in FULL

@@ -123,7 +123,7 @@ class Child:
         clock = Fast()
         keeper = Keeper(_config(order), clock, Metrics(), Components(clock))
         keeper.open(watch=False)
-        keeper.engine.sealer.member_size = MEMBER
+        keeper.engine.sealer.copier.member_size = MEMBER
         until = time.monotonic() + order.seconds
         while not self._stop and time.monotonic() < (until if self._gave else until + PATIENCE):
             keeper.step(clock.monotonic())

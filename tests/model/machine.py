@@ -243,7 +243,7 @@ class Machine:
         opened = False
         with self._full():
             keeper.open(watch=False)
-            keeper.engine.sealer.member_size = MEMBER
+            keeper.engine.sealer.copier.member_size = MEMBER
             opened = True
         if not opened:
             self._bury()

@@ -26,7 +26,7 @@ from agent.streams.catalog import Stream
 from agent.streams.dues import Due
 from agent.streams.engine import Engine
 from agent.streams.incarnation import Incarnation
-from agent.streams.seal import Sealed
+from agent.streams.outcome import Sealed
 from tests.support.clock import ManualClock
 from tests.torture import segments as format_
 

@@ -255,7 +255,7 @@ def test_walking_a_cut_part(tmp_path: Path, cut: int) -> None:
 
 def test_any_range_of_a_segment(bench: Bench) -> None:
     """Bytes by position, across members."""
-    bench.engine.sealer.member_size = 512
+    bench.engine.sealer.copier.member_size = 512
     bench.writer().write(lines(0, 100))
     one = bench.seal()[0].segment
     assert one
@@ -271,7 +271,7 @@ def test_any_range_of_a_segment(bench: Bench) -> None:
 
 def test_damage_in_a_segment_is_an_error_with_its_place(bench: Bench) -> None:
     """Typed, with path and position; the rest of the segment is still read."""
-    bench.engine.sealer.member_size = 512
+    bench.engine.sealer.copier.member_size = 512
     bench.writer().write(lines(0, 100))
     one = bench.seal()[0].segment
     assert one

@@ -37,7 +37,7 @@ def all_from(bench: Bench, position: int, limit: int = 4096) -> tuple[bytes, lis
 
 def half_sealed(bench: Bench) -> None:
     """Three segments of twenty records and ten more live."""
-    bench.engine.sealer.member_size = 4096
+    bench.engine.sealer.copier.member_size = 4096
     writer = bench.writer()
     for number in range(3):
         writer.write(big(number * 20, number * 20 + 20))
@@ -60,7 +60,7 @@ def test_segments_and_live_are_one_run(anywhere: Bench, start: int) -> None:
 def test_a_long_record_is_one_run(bench: Bench) -> None:
     """It is never split, sealed or live."""
     record = b'{"big":"' + b"y" * 50_000 + b'"}\n'
-    bench.engine.sealer.member_size = 4096
+    bench.engine.sealer.copier.member_size = 4096
     writer = bench.writer().write(record)
     bench.rotate()
     writer.write(record)

@@ -63,7 +63,7 @@ def test_a_kill_at_any_step_of_sealing(
     writer = bench.writer().write(big(0, 30))
 
     def scenario() -> None:
-        bench.engine.sealer.member_size = 8 << 10
+        bench.engine.sealer.copier.member_size = 8 << 10
         bench.rotate()
         writer.write(big(30, 60))
         bench.rotate()
@@ -90,7 +90,7 @@ def test_a_kill_followed_by_a_writer_that_starts_anew(bench: Bench, step: str, n
     writer = bench.writer("truncate").write(big(0, 30))
 
     def scenario() -> None:
-        bench.engine.sealer.member_size = 8 << 10
+        bench.engine.sealer.copier.member_size = 8 << 10
         bench.rotate()
         writer.write(big(30, 60))
         bench.rotate()
@@ -378,7 +378,7 @@ def half_sealed(bench: Bench, records: bytes, until: str = "copy.written") -> Pa
     writer = bench.writer().write(records)
 
     def scenario() -> None:
-        bench.engine.sealer.member_size = 8 << 10
+        bench.engine.sealer.copier.member_size = 8 << 10
         bench.seal()
 
     assert killed(until, scenario)
@@ -462,7 +462,7 @@ def test_an_unknown_part_is_quarantined(make: Make) -> None:
 def test_a_part_that_contradicts_a_segment_is_quarantined(bench: Bench) -> None:
     """C7: it overlaps what was published but holds other bytes: neither is believed blindly, neither deleted."""
     writer = bench.writer().write(big(0, 50))
-    bench.engine.sealer.member_size = 8 << 10
+    bench.engine.sealer.copier.member_size = 8 << 10
     kept: list[bytes] = []
     with at("copy.written", lambda: kept.append((bench.path / names.part_name(LEAF)).read_bytes())):
         bench.rotate()

@@ -151,7 +151,7 @@ def test_truncation_in_the_window_is_told(anywhere: Bench) -> None:
 def test_pieces_bound_what_one_call_punches(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """C3, H2: ascending, a piece at a time, so a crash leaves a prefix of holes and a window is short."""
     monkeypatch.setattr(release, "PIECE", 16 << 10)
-    bench.engine.sealer.member_size = 8 << 10
+    bench.engine.sealer.copier.member_size = 8 << 10
     bench.writer().write(big(0, 100))
     bench.seal()
     punched: list[tuple[int, int]] = []
@@ -172,7 +172,7 @@ def test_pieces_bound_what_one_call_punches(bench: Bench, monkeypatch: pytest.Mo
 def test_a_budget_bounds_a_release(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The keeper releases piece by piece; what is left stays pending."""
     monkeypatch.setattr(release, "PIECE", 16 << 10)
-    bench.engine.sealer.member_size = 8 << 10
+    bench.engine.sealer.copier.member_size = 8 << 10
     bench.writer().write(big(0, 200))
     bench.seal()
     bench.engine.releaser.release(bench.stream(), 10)
@@ -185,7 +185,7 @@ def test_a_budget_bounds_a_release(bench: Bench, monkeypatch: pytest.MonkeyPatch
 def test_an_interrupted_release_is_done_again(anywhere: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Punching is idempotent: a failure in the middle heals at the next try."""
     monkeypatch.setattr(release, "PIECE", 16 << 10)
-    anywhere.engine.sealer.member_size = 8 << 10
+    anywhere.engine.sealer.copier.member_size = 8 << 10
     anywhere.writer().write(big(0, 100))
     anywhere.seal()
     with at("release.punched", fail(OSError(5, "EIO")), nth=2):

@@ -19,7 +19,7 @@ from agent.streams import copying, part
 from agent.streams import index as indexes
 from agent.streams.dues import Due
 from agent.streams.live import Live
-from agent.streams.seal import FULL
+from agent.streams.outcome import FULL
 from tests.support.bench import LEAF, MEMORY, Bench, Writer, at, fail, lines
 from tests.unit.streams.conftest import Make
 
@@ -53,7 +53,7 @@ def test_whole_lines_are_sealed_and_the_rest_stays_live(anywhere: Bench) -> None
 
 def test_any_gzip_reads_a_segment(bench: Bench) -> None:
     """Python's gzip and the gzip program read and test it, several members and the index included."""
-    bench.engine.sealer.member_size = 4096
+    bench.engine.sealer.copier.member_size = 4096
     bench.writer().write(lines(0, 1000))
     bench.seal()
     path = bench.path / bench.names()[0]
@@ -141,7 +141,7 @@ def test_a_segment_ends_at_its_limit(bench: Bench, monkeypatch: pytest.MonkeyPat
 def test_a_segment_ends_when_its_index_is_full(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """H11: the member table must fit the index; the rest goes into the next segment."""
     monkeypatch.setattr(part, "MAX_MEMBERS", 4)
-    bench.engine.sealer.member_size = 1024
+    bench.engine.sealer.copier.member_size = 1024
     bench.writer().write(lines(0, 200))
 
     while bench.seal()[0].segment:
@@ -189,7 +189,7 @@ def test_no_line_end_in_a_whole_segment_is_refused(bench: Bench, monkeypatch: py
 def test_the_copy_is_bounded_by_what_was_there_at_its_start(bench: Bench) -> None:
     """A writer that goes on while we copy is not chased."""
     writer = bench.writer().write(lines(0, 10))
-    bench.engine.sealer.member_size = 256
+    bench.engine.sealer.copier.member_size = 256
     with at("copy.member", lambda: write(writer, lines(10, 20))):
         bench.seal()
 
@@ -200,7 +200,7 @@ def test_the_copy_is_bounded_by_what_was_there_at_its_start(bench: Bench) -> Non
 def test_sampled_verification_seals_the_same(make: Make) -> None:
     """`verify = "sample"` compares checksums where it does not inflate."""
     bench = make(verify="sample")
-    bench.engine.sealer.member_size = 1024
+    bench.engine.sealer.copier.member_size = 1024
     bench.writer().write(lines(0, 300))
     bench.seal()
 
@@ -467,7 +467,7 @@ def usual(bench: Bench) -> Due:
 )
 def test_an_error_at_any_step_keeps_the_data_and_heals(bench: Bench, step: str, nth: int, number: int) -> None:
     """Case 10, 11, H8: after ENOSPC, EDQUOT or EIO nothing is lost, nothing is twice, and the next try works."""
-    bench.engine.sealer.member_size = 1024
+    bench.engine.sealer.copier.member_size = 1024
     writer = bench.writer().write(lines(0, 100))
     with at(step, fail(OSError(number, os.strerror(number))), nth=nth):
         error = bench.seal()[0].error
@@ -559,7 +559,7 @@ def test_a_failed_sync_of_the_directory_takes_the_name_back(bench: Bench, monkey
 
 def test_a_stop_between_two_members_leaves_everything_live(bench: Bench) -> None:
     """Case 30: a stop ends a long copy early; the next start seals it."""
-    bench.engine.sealer.member_size = 1024
+    bench.engine.sealer.copier.member_size = 1024
     bench.writer().write(lines(0, 100))
     bench.look()
     breaths = iter(range(1000))
@@ -618,7 +618,7 @@ def test_a_part_in_the_way_is_set_aside(bench: Bench) -> None:
 
 def test_truncation_while_copying_keeps_what_was_whole(anywhere: Bench) -> None:
     """C6: the writer truncates in the middle of the copy; only records read before it are published, none torn."""
-    anywhere.engine.sealer.member_size = 1024
+    anywhere.engine.sealer.copier.member_size = 1024
     writer = anywhere.writer().write(lines(0, 100))
     with at("copy.member", lambda: write(writer.cut(), lines(200, 210)), nth=2):
         anywhere.seal()
@@ -631,7 +631,7 @@ def test_truncation_while_copying_keeps_what_was_whole(anywhere: Bench) -> None:
 
 def test_truncation_between_copy_and_comparison_keeps_the_only_copy(anywhere: Bench) -> None:
     """C6: the part is the only copy of what the writer threw away, so it is published; new records once."""
-    anywhere.engine.sealer.member_size = 1024
+    anywhere.engine.sealer.copier.member_size = 1024
     writer = anywhere.writer().write(lines(0, 100) + b'{"half')
     with at("copy.synced", lambda: write(writer.cut(), lines(200, 400))):
         anywhere.seal()
@@ -667,7 +667,7 @@ def test_truncation_after_the_first_segment_is_seen_by_the_guard(bench: Bench) -
 
 def test_bytes_rewritten_while_sealing_are_not_sealed_twice(bench: Bench) -> None:
     """A writer that changes the end of the range is no truncation: what is unchanged is sealed once."""
-    bench.engine.sealer.member_size = 1024
+    bench.engine.sealer.copier.member_size = 1024
     writer = bench.writer("hold").write(lines(0, 100))
     with at("copy.synced", lambda: writer.put(b"#", 6300)):
         bench.seal()
@@ -679,7 +679,7 @@ def test_bytes_rewritten_while_sealing_are_not_sealed_twice(bench: Bench) -> Non
 
 def test_a_tail_that_changes_under_the_read_is_no_truncation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last bytes of a member change between its read and its check: what came before is sealed once, not twice."""
-    bench.engine.sealer.member_size = 1024
+    bench.engine.sealer.copier.member_size = 1024
     writer = bench.writer("hold").write(lines(0, 100))
     read_into = Live.read_into
 

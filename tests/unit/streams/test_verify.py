@@ -20,7 +20,7 @@ def big(first: int, last: int) -> bytes:
 
 def filled(bench: Bench) -> None:
     """Three segments of several members, and live records."""
-    bench.engine.sealer.member_size = 4096
+    bench.engine.sealer.copier.member_size = 4096
     writer = bench.writer()
     for number in range(3):
         writer.write(big(number * 20, number * 20 + 20))
