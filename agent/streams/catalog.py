@@ -5,15 +5,14 @@ Only the keeper's thread changes a catalogue. Order and extent come from the ind
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agent.config import Config, Retention, Rotation
 from agent.kit.disk import Directory
-from agent.kit.errors import AgentError, CorruptError, RefusedError, printable
-from agent.streams import names, segment
+from agent.kit.errors import AgentError, RefusedError, printable
+from agent.streams import segment
 from agent.streams.incarnation import Incarnation
 from agent.streams.position import Identity
 from agent.streams.segment import Segment
@@ -86,8 +85,8 @@ class Stream:
         self.id = stream_id
         self.rotation, self.retention = rules
         self.segments: list[Segment] = []
-        self.incarnation: Incarnation | None = None
         """By position. The last one may be the open part: it is a segment that is not published yet."""
+        self.incarnation: Incarnation | None = None
         self.pending: list[Segment] = []
         """Segments of this incarnation whose release is not complete, oldest first."""
         self.captured = (float("-inf"), 0)
@@ -268,50 +267,3 @@ class Catalog:
                 hint=f"there are: {', '.join(sorted(by_name)[:10]) or 'none yet'}",
             )
         return [by_name[name] for name in wanted]
-
-
-@dataclass(slots=True)
-class Leftovers:
-    """What lies in an archive directory beside segments."""
-
-    parts: list[str] = field(default_factory=list)
-    damaged: list[tuple[str, CorruptError]] = field(default_factory=list)
-
-
-def read_archive(place: Place) -> tuple[list[Segment], Leftovers]:
-    """All segments in a place's archive, in no order. Foreign files are left out, damaged ones are listed."""
-    found: list[Segment] = []
-    left = Leftovers()
-    for entry in place.archive.entries():
-        name = entry.name
-        if names.is_part(name):
-            if entry.is_file(follow_symlinks=False):
-                left.parts.append(name)
-        elif name.endswith(".gz") and names.parse(name) and entry.is_file(follow_symlinks=False):
-            try:
-                found.append(segment.load(place.archive, name))
-            except CorruptError as error:
-                left.damaged.append((name, error))
-            except OSError as error:
-                left.damaged.append((name, CorruptError(f"cannot be read: {error.strerror}", path=entry.path)))
-    return found, left
-
-
-def fill(catalog: Catalog, place: Place, segments: list[Segment]) -> None:
-    """Put a place's segments into their streams; of a name's several ids the one sealed last goes on."""
-    groups: dict[tuple[str, str], list[Segment]] = {}
-    for one in segments:
-        groups.setdefault((one.stream, one.stream_id), []).append(one)
-    for (name, stream_id), group in sorted(groups.items(), key=lambda item: -max(s.sealed_at for s in item[1])):
-        group.sort(key=lambda one: (one.extent.start, one.extent.end, one.sealed_at))
-        leaf = os.path.basename(name)
-        if name in catalog.streams:
-            stream = Stream(name, leaf, place, bytes.fromhex(stream_id), catalog.config.rules_for(name))
-            catalog.orphans.append(stream)
-        else:
-            stream = Stream(name, leaf, place, bytes.fromhex(stream_id), catalog.config.rules_for(name))
-            catalog.streams[name] = stream
-        stream.segments = group
-        last = names.parse(group[-1].name)
-        if last:
-            stream.last_stamp = (last.time, last.n)

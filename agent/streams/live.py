@@ -86,10 +86,6 @@ class Live:
         """Wall time of the last change of its content."""
         return os.fstat(self.fd).st_mtime
 
-    def links_now(self) -> int:
-        """How many names the file has now; 0 after it was deleted."""
-        return os.fstat(self.fd).st_nlink
-
     def floor(self, sealed: int) -> int:
         """Up to where the file may be punched when it is sealed up to `sealed`: whole blocks, guard kept."""
         return max(0, (sealed - GUARD) // self.block * self.block)

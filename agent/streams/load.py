@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from agent.kit import log
 from agent.streams import names
 from agent.streams.ages import Ages
-from agent.streams.catalog import Catalog, Leftovers, Place, Stream, fill, read_archive
+from agent.streams.archive import Leftovers, fill, read_archive
+from agent.streams.catalog import Catalog, Place, Stream
 from agent.streams.dues import idle_part
 from agent.streams.failures import failed
 from agent.streams.recover import Recovery

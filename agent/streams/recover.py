@@ -20,7 +20,8 @@ from agent.kit.steps import reach
 from agent.streams import index as indexes
 from agent.streams import member as members
 from agent.streams import names, openpart, segment
-from agent.streams.catalog import Catalog, Leftovers, Place, Stream
+from agent.streams.archive import Leftovers
+from agent.streams.catalog import Catalog, Place, Stream
 from agent.streams.hints import Hint
 from agent.streams.incarnation import Incarnation
 from agent.streams.live import Live

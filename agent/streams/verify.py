@@ -21,7 +21,8 @@ from agent.kit.clock import SystemClock
 from agent.kit.disk import Directory
 from agent.kit.errors import CorruptError, printable
 from agent.streams import hints
-from agent.streams.catalog import Place, Stream, read_archive
+from agent.streams.archive import read_archive
+from agent.streams.catalog import Place, Stream
 from agent.streams.engine import peek
 from agent.streams.segment import Segment, SegmentReader
 
