@@ -12,21 +12,21 @@ import os
 import resource
 import stat
 from collections.abc import Iterator
-from typing import Self
 
 from agent.kit import linux
 from agent.kit.errors import LockedError
+from agent.kit.handle import Handle
 from agent.kit.steps import reach
 
 _OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class Directory:
+class Directory(Handle):
     """An open directory; every file in it is reached through its descriptor."""
 
     def __init__(self, fd: int, path: str) -> None:
-        self.fd = fd
+        super().__init__(fd)
         self.path = path
 
     @classmethod
@@ -74,18 +74,6 @@ class Directory:
             here = below
         return here if here is not self else self.open_child(".")
 
-    def close(self) -> None:
-        """Close the descriptor; a second call does nothing."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"<Directory {self.path} fd={self.fd}>"
 
@@ -130,7 +118,7 @@ class Directory:
         fd = os.open(name, flags | _OPEN, mode, dir_fd=self.fd)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise OSError(22, "not a regular file", name)
+            raise OSError(errno.EINVAL, "not a regular file", name)
         return fd
 
     # -- changing
@@ -201,7 +189,7 @@ def write_all(fd: int, *pieces: bytes | bytearray | memoryview) -> int:
         rest = b"".join(bytes(piece) for piece in pieces)[written:]
         count = os.write(fd, rest)
         if count == 0:
-            raise OSError(5, "write returned 0")
+            raise OSError(errno.EIO, "write returned 0")
         written += count
     return total
 

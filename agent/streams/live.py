@@ -10,13 +10,13 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from typing import Self
 
 from isal import isal_zlib
 
 from agent.kit import linux
 from agent.kit.disk import Directory
 from agent.kit.errors import RefusedError
+from agent.kit.handle import Handle
 from agent.streams.position import Identity
 
 GUARD = 256
@@ -28,11 +28,11 @@ SCRATCH = 256 << 10
 _WINDOW = 1 << 16
 
 
-class Live:
+class Live(Handle):
     """An open live file."""
 
     def __init__(self, fd: int, name: str) -> None:
-        self.fd = fd
+        super().__init__(fd)
         self.name = name
         info = os.fstat(fd)
         self.identity = Identity(info.st_ino, linux.birth_time(fd))
@@ -61,18 +61,6 @@ class Live:
             live.close()
             raise refusal("hardlink", os.path.join(directory.path, name))
         return live
-
-    def close(self) -> None:
-        """Close the descriptor; a second call does nothing."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def size(self) -> int:
         """The apparent size now."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from agent.kit import disk
 from agent.kit.disk import Directory
 from agent.kit.errors import CorruptError
+from agent.kit.handle import Handle
 from agent.kit.steps import reach
 from agent.streams import index as indexes
 from agent.streams import member as members
@@ -30,13 +31,13 @@ MAX_MEMBERS = (indexes.MAX_JSON - _INDEX_ROOM - 1600) // _ENTRY
 """A segment ends with this many members; 1600 bytes are kept for a stream's name, escaped."""
 
 
-class Part:
+class Part(Handle):
     """A part being written."""
 
     def __init__(self, directory: Directory, name: str, fd: int, stream_id: bytes, identity: Identity) -> None:
+        super().__init__(fd)
         self.directory = directory
         self.name = name
-        self.fd = fd
         self.stream_id = stream_id
         self.identity = identity
         self.members: list[Member] = []
@@ -195,12 +196,6 @@ class Part:
                 self._cut()
         finally:
             self.close()
-
-    def close(self) -> None:
-        """Close the descriptor; a second call does nothing."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
 
 
 def headers(fd: int, size: int) -> Iterator[Member]:

@@ -16,11 +16,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Self, overload
+from typing import overload
 
 from agent.kit import linux
 from agent.kit.disk import Directory
 from agent.kit.errors import CorruptError
+from agent.kit.handle import Handle
 from agent.streams import index as indexes
 from agent.streams import member as members
 from agent.streams.index import Index
@@ -161,35 +162,23 @@ def file_identity(fd: int) -> Identity:
 _START = itemgetter(0)
 
 
-class SegmentReader:
+class SegmentReader(Handle):
     """An open segment; bytes by position. FileNotFoundError when it is not there any more."""
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
-        self._fd = segment.directory.open_read(segment.name)
+        super().__init__(segment.directory.open_read(segment.name))
         try:
             if segment.table is None:
-                self.index, self.data_end = read_index(self._fd, os.fstat(self._fd).st_size, segment.path)
+                self.index, self.data_end = read_index(self.fd, os.fstat(self.fd).st_size, segment.path)
                 self._table: Sequence[tuple[int, int]] = self.index.members
-            elif segment.table.file == file_identity(self._fd):
+            elif segment.table.file == file_identity(self.fd):
                 self._table, self.data_end = segment.table, segment.size
             else:
                 raise FileNotFoundError(errno.ENOENT, "the open part was published", segment.path)
         except BaseException:
             self.close()
             raise
-
-    def close(self) -> None:
-        """Close the descriptor; a second call does nothing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def members(self, position: int | None = None) -> Iterator[Member]:
         """The members' headers, from the one that holds `position` on."""
@@ -211,7 +200,7 @@ class SegmentReader:
 
     def content(self, member: Member) -> bytes:
         """A member's uncompressed bytes."""
-        raw = os.pread(self._fd, member.size, member.offset)
+        raw = os.pread(self.fd, member.size, member.offset)
         try:
             return members.inflate(raw, member)
         except CorruptError as error:
@@ -220,7 +209,7 @@ class SegmentReader:
 
     def raw(self, member: Member) -> bytes:
         """A member as it lies in the file."""
-        return os.pread(self._fd, member.size, member.offset)
+        return os.pread(self.fd, member.size, member.offset)
 
     def range(self, start: int, end: int) -> bytes:
         """The bytes of the positions [start, end), which must lie within the segment."""
@@ -233,7 +222,7 @@ class SegmentReader:
         return b"".join(pieces)
 
     def _header(self, offset: int, position: int) -> Member:
-        found = members.decode_header(os.pread(self._fd, members.HEADER_SIZE, offset), offset)
+        found = members.decode_header(os.pread(self.fd, members.HEADER_SIZE, offset), offset)
         if found is None or found.position != position or offset + found.size > self.data_end:
             raise CorruptError("a member's header is damaged", path=self.segment.path, position=position)
         return found
