@@ -10,7 +10,7 @@ Method = Literal["in-place", "rename", "copytruncate", "refused"]
 StreamState = Literal["ok", "refused", "failing", "gone"]
 
 
-class NextRotation(msgspec.Struct, frozen=True, kw_only=True):
+class NextRotation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """When a stream will be sealed next, as far as that can be known now."""
 
     reason: str
@@ -23,7 +23,7 @@ NEARLY = (0.25, 0.5, 0.75)
 """Shares of the longest file that its file system allows, at which a live file's length is worth a warning."""
 
 
-class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
+class StreamStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One telemetry file, through all its incarnations."""
 
     name: str
@@ -60,7 +60,7 @@ class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The apparent size that no file can pass on its file system; None where that is not known."""
     days_left: float | None = None
     """Days until it gets there, if it goes on growing as it did since the agent first saw it; None for never."""
-    flags: list[str] = []
+    flags: tuple[str, ...] = ()
     """`warn_size`, `overdue`, `no_reset`, ..: short words; status explains them."""
 
 

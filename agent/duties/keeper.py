@@ -42,6 +42,9 @@ _log = log.get("keeper")
 RELEASE_RATE = 160e6
 """Bytes a second that are released of one stream, so that its writer hardly feels it: 8 MiB each 50 ms."""
 
+SEALED_A_STEP = 256 << 20
+"""Bytes after which what else is due waits for the next step: files that come due meanwhile are not behind a backlog."""
+
 RELEASE_EVERY = 0.1
 """Seconds between two rounds of release that leave nothing pending: each one makes a writer wait, a large one no longer
 than a small one, so few are felt less (measured as the p99.9 of its writes)."""
@@ -123,6 +126,9 @@ class Keeper:
     def _breathe(self) -> None:
         if self._stopping.is_set():
             raise StoppingError("the agent is stopping")
+        # A step that takes long, as the first one over a large backlog, is seen at work.
+        if self._snapshot is not None and self._clock.monotonic() >= self._next_snapshot:
+            self.publish()
 
     @property
     def ready(self) -> bool:
@@ -146,6 +152,9 @@ class Keeper:
         candidates.update(self._look_again(now))
         if self.engine.lookout.observed and self.engine.survey.swept and not self.views.ready:
             self.complete_views()
+        self._lines.touch(candidates)
+        if self.ready and not (self._snapshot and self._snapshot.ready):
+            self.publish()  # who asks once it is ready finds all
         outcomes = self._seal_due(candidates)
         pending = self._release(now)
         self._lines.touch(self.engine.rounds.reset())
@@ -157,8 +166,7 @@ class Keeper:
             self._deadlines.update(dict.fromkeys(self.engine.rounds.bury(), now))
         self._lines.touch(candidates)
         self._lines.touch(outcome.stream for outcome in outcomes)
-        news = self.ready and not (self._snapshot and self._snapshot.ready)  # who asks once it is ready finds all
-        if asked or news or now >= self._next_snapshot:
+        if asked or now >= self._next_snapshot:
             self.publish()
         return self._next(pending)
 
@@ -208,6 +216,8 @@ class Keeper:
         ready, later = dues.find(self.engine.tools, candidates)
         for stream in candidates:
             self._deadlines.pop(stream, None)
+        ready, rest = dues.share(ready, SEALED_A_STEP)
+        self._deadlines.update(dict.fromkeys((due.stream for due in rest), self._clock.monotonic()))
         outcomes = self.seal(ready)
         # What was just sealed may be due again soon, if it goes on growing as it did.
         done = [one for one in outcomes if (one.segment or one.captured) and not one.more]
@@ -249,7 +259,7 @@ class Keeper:
         """Delete what the rules say, and keep room for what is to be sealed."""
         self._lines.touch(self._retainer.retain(self._clock.monotonic()))
         if self.engine.lookout.observed:
-            self.views.keep({stream.id.hex() for stream in self.engine.catalog.all()})
+            self.views.keep({stream.id for stream in self.engine.catalog.all()})
         self.engine.squeeze.keep_room()
 
     def complete_views(self) -> None:

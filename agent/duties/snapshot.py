@@ -53,7 +53,7 @@ class Lines:
 
     def _keep_warm(self, stream: Stream, now: float) -> None:
         self._warm.pop(stream, None)
-        if stream.facts.grew + WARM > now:
+        if stream.facts.rate > 0 and stream.facts.grew + WARM > now:
             self._warm[stream] = stream.facts.grew + WARM
         if stream.pending:
             self._changed[stream] = None

@@ -45,7 +45,7 @@ def fill(catalog: Catalog, place: Place, segments: list[Segment]) -> None:
         groups.setdefault((one.stream, one.stream_id), []).append(one)
     for (name, stream_id), group in sorted(groups.items(), key=lambda item: -max(s.sealed_at for s in item[1])):
         group.sort(key=lambda one: (one.extent.start, one.extent.end, one.sealed_at))
-        stream = Stream(name, os.path.basename(name), place, bytes.fromhex(stream_id), catalog.config.rules_for(name))
+        stream = Stream(name, os.path.basename(name), place, stream_id, catalog.config.rules_for(name))
         if name in catalog.streams:
             catalog.orphans.append(stream)
         else:

@@ -17,6 +17,8 @@ from agent.streams.incarnation import Incarnation
 from agent.streams.position import Identity
 from agent.streams.segment import Segment
 
+_NEVER = (float("-inf"), 0)
+
 
 @dataclass(slots=True)
 class Place:
@@ -56,8 +58,10 @@ class Facts:
     looked: float = 0.0
     grew: float = 0.0
     """Monotonic time of the last growth."""
-    begun: tuple[int, float] | None = None
-    """Size and monotonic time of the first look since the file was empty: what the long-time growth is measured by."""
+    begun: float | None = None
+    """Monotonic time of the first look since the file was empty: what the long-time growth is measured by."""
+    begun_size: int = 0
+    """The size at that look."""
     since: float | None = None
     """Monotonic time at which the oldest unsealed byte was noticed."""
     since_wall: float = 0.0
@@ -78,18 +82,19 @@ class Stream:
         "retention", "rewrites", "rotation", "seals", "segments", "successors", "synced",
     )  # fmt: skip
 
-    def __init__(self, name: str, leaf: str, place: Place, stream_id: bytes, rules: tuple[Rotation, Retention]) -> None:
+    def __init__(self, name: str, leaf: str, place: Place, stream_id: str, rules: tuple[Rotation, Retention]) -> None:
         self.name = name
         self.leaf = leaf
         self.place = place
         self.id = stream_id
+        """Random, in hexadecimal: the same text in hints, status and cursors, so that many streams share one each."""
         self.rotation, self.retention = rules
         self.segments: list[Segment] = []
         """By position. The last one may be the open part: it is a segment that is not published yet."""
         self.incarnation: Incarnation | None = None
-        self.pending: list[Segment] = []
+        self.pending: tuple[Segment, ...] = ()
         """Segments of this incarnation whose release is not complete, oldest first."""
-        self.captured = (float("-inf"), 0)
+        self.captured = _NEVER
         """Monotonic time of the last capture, and the live file's size at it; -1 where it has to be done again."""
         self.part_since: float | None = None
         """Monotonic time at which the oldest byte of the open part was noticed."""
@@ -98,7 +103,7 @@ class Stream:
         self.facts = Facts()
         self.refused: RefusedError | None = None
         self.failure = ""
-        self.successors: list[Identity] = []
+        self.successors: tuple[Identity, ...] = ()
         """The files that were seen at the path while an earlier one is finished, in order."""
         self.departed: str | None = None
         """Where the old file lies while it is finished after the path got another inode."""
@@ -115,6 +120,11 @@ class Stream:
         """Monotonic time before which sealing is not tried again."""
         self.fruitless = 0
         """Tries in a row that sealed nothing."""
+
+    @property
+    def raw_id(self) -> bytes:
+        """The id as members carry it."""
+        return bytes.fromhex(self.id)
 
     @property
     def end(self) -> int:
@@ -163,17 +173,19 @@ class Stream:
 
     def grow(self, part: Segment) -> None:
         """The open part holds more than before, and that is to be released."""
-        for chain in (self.segments, self.pending):
-            if chain and chain[-1].open:
-                chain[-1] = part
-            else:
-                chain.append(part)
+        if self.open_part:
+            self.segments[-1] = part
+        else:
+            self.segments.append(part)
+        waiting = self.pending[:-1] if self.pending and self.pending[-1].open else self.pending
+        self.pending = (*waiting, part)
 
     def settle(self, published: Segment) -> None:
         """A published segment takes the open part's place."""
-        for chain in (self.segments, self.pending):
-            if chain and chain[-1].open:
-                chain[-1] = published
+        if self.open_part:
+            self.segments[-1] = published
+        if self.pending and self.pending[-1].open:
+            self.pending = (*self.pending[:-1], published)
         self.closing, self.part_since = False, None
 
     def next_stamp(self, now: float) -> tuple[int, int]:
@@ -238,8 +250,7 @@ class Catalog:
         name = place.stream_name(leaf)
         found = self.streams.get(name)
         if found is None:
-            identity = bytes.fromhex(stream_id) if stream_id else secrets.token_bytes(16)
-            found = Stream(name, leaf, place, identity, self.config.rules_for(name))
+            found = Stream(name, leaf, place, stream_id or secrets.token_hex(16), self.config.rules_for(name))
             self.streams[name] = found
         return found
 

@@ -121,7 +121,7 @@ class Copier:
         if one.source.end != first or not stream.continues(one) or _room(stream) <= 0 or one.table is None:
             stream.closing = True
             return None
-        return Part.resume(one.directory, one.name, stream.id, one.identity, size=one.size, count=len(one.table))
+        return Part.resume(one.directory, one.name, stream.raw_id, one.identity, size=one.size, count=len(one.table))
 
     def _fill(self, draft: Draft, most: int, *, whole: bool) -> None:
         live, part = draft.live, draft.part
@@ -173,7 +173,7 @@ class Copier:
 
 
 def _new(stream: Stream, live: Live, name: Callable[[str], str]) -> Part:
-    return Part.create(stream.place.archive, name(stream.leaf), stream.id, live.identity)
+    return Part.create(stream.place.archive, name(stream.leaf), stream.raw_id, live.identity)
 
 
 def _base(stream: Stream, first: int) -> int:

@@ -115,12 +115,12 @@ class Departures:
         stream.not_before, stream.fruitless = 0.0, 0
         self._quiet.pop(stream, None)
         while stream.successors:
-            identity = stream.successors.pop(0)
+            identity, *waiting = stream.successors
+            stream.successors = tuple(waiting)
             name = find_inode(stream.place.home, identity)
             if name and name != stream.leaf:
-                waiting = stream.successors
                 begin(self._tools, stream, identity, "replaced")
-                stream.departed, stream.successors = name, waiting
+                stream.departed, stream.successors = name, tuple(waiting)
                 return
         try:
             with open_live(stream) as live:

@@ -61,6 +61,17 @@ def find(tools: Tools, streams: Iterable[Stream]) -> tuple[list[Due], dict[Strea
     return ready, later
 
 
+def share(ready: list[Due], most: int) -> tuple[list[Due], list[Due]]:
+    """What one step seals, about `most` bytes but at least one stream, and what waits for the next; the least first."""
+    ready = sorted(ready, key=lambda due: due.stream.live_bytes)
+    total = 0
+    for number, due in enumerate(ready):
+        if total >= most:
+            return ready[:number], ready[number:]
+        total += due.stream.live_bytes
+    return ready, []
+
+
 def growth(stream: Stream) -> plan.Growth:
     """What rotation's rules ask about: live bytes together with those that were captured since the last rotation."""
     facts = stream.facts

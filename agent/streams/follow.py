@@ -51,7 +51,7 @@ class Follower:
                 one = segment.load(archive, name)
             except (CorruptError, FileNotFoundError):
                 continue
-            if one.stream_id == stream.id.hex():
+            if one.stream_id == stream.id:
                 stream.segments.append(one)
         if fresh:
             stream.segments.sort(key=lambda one: (one.extent.start, one.extent.end))

@@ -53,7 +53,7 @@ class Hints:
         self._directory = directory
         self._fd = -1
         self._size = 0
-        self._noted: dict[bytes, int] = {}
+        self._noted: dict[str, int] = {}
         self.failures = 0
 
     def load(self) -> dict[str, Hint]:
@@ -79,21 +79,21 @@ class Hints:
     def note(self, hint: Hint) -> None:
         """Append a hint when it says something new. A disk that takes nothing is no reason to stop."""
         line = _line(hint)
-        key, value = bytes.fromhex(hint.id), hash(line)
-        if self._noted.get(key) == value:
+        value = hash(line)
+        if self._noted.get(hint.id) == value:
             return
         try:
             self._append(line)
         except OSError:
             self.failures += 1
             self.close()
-            self._noted.pop(key, None)
+            self._noted.pop(hint.id, None)
         else:
-            self._noted[key] = value
+            self._noted[hint.id] = value
 
     def forget(self, stream_id: str) -> None:
         """Leave a stream out from the next compaction on."""
-        self._noted.pop(bytes.fromhex(stream_id), None)
+        self._noted.pop(stream_id, None)
 
     def compact(self) -> None:
         """Write one line a stream, atomically; OSError leaves the journal as it was."""
@@ -101,7 +101,7 @@ class Hints:
             return
         self.close()
         last = {hint.id: line for hint, line in self._read()}
-        content = b"".join(line for stream_id, line in last.items() if bytes.fromhex(stream_id) in self._noted)
+        content = b"".join(line for stream_id, line in last.items() if stream_id in self._noted)
         try:
             disk.write_atomic(self._directory, NAME, content)
         except OSError:

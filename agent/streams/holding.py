@@ -25,7 +25,7 @@ class Holding:
 
     def claims(self, stream: Stream) -> list[Claim]:
         """What is still wanted of a stream."""
-        return list(self._claims(stream.name, stream.id.hex()))
+        return list(self._claims(stream.name, stream.id))
 
     def _claims(self, name: str, stream_id: str) -> Iterator[Claim]:
         for forward in self.forwards.values():

@@ -97,7 +97,7 @@ class Merger:
         """Write the open part anew. Raises OSError, CorruptError; nothing of the new file is left then."""
         name = names.merge_name(stream.leaf)
         one.directory.remove(name)  # what an earlier attempt left: its bytes are in the part
-        part = Part.create(one.directory, name, stream.id, one.identity)
+        part = Part.create(one.directory, name, stream.raw_id, one.identity)
         compress = self._copier.compressor(stream.rotation.level)
         try:
             with SegmentReader(one) as reader:

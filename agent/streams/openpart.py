@@ -49,7 +49,7 @@ def _describe(
         directory=directory,
         name=name,
         stream=stream.name,
-        stream_id=stream.id.hex(),
+        stream_id=stream.id,
         identity=first.identity,
         extent=Extent(first.position, last.position + last.length),
         source=Extent(first.physical, last.physical + last.length),

@@ -33,7 +33,7 @@ class Publisher:
         now = max(self._tools.clock.now(), float(stream.last_stamp[0]))
         one.index = Index(
             stream=stream.name,
-            stream_id=stream.id.hex(),
+            stream_id=stream.id,
             incarnation=IncarnationKey(part.identity.inode, part.identity.birth),
             physical=(part.members[0].physical, part.source_end),
             logical=(part.start, part.end),

@@ -70,7 +70,7 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
     if verdict != "other_file" and life.guard_may_be_gone and not in_this_boot:
         untouched = live.changed() < booted_at()
         kept = kept_prefix(live, min(size, life.sealed), stream.sealed_bytes, untouched=untouched)
-    waiting = (None, []) if verdict == "other_file" else (stream.departed, stream.successors)
+    waiting = (None, ()) if verdict == "other_file" else (stream.departed, stream.successors)
     begin(tools, stream, live.identity, verdict, size, kept, live)
     stream.departed, stream.successors = waiting
     return verdict
@@ -92,11 +92,11 @@ def begin(
     was never written is remembered with the new life, or its end would count it as lost.
     """
     life = stream.incarnation
-    stream.pending.clear()
+    stream.pending = ()
     stream.accepted = False
     stream.refused = None
     stream.departed = None
-    stream.successors = []
+    stream.successors = ()
     stream.synced = 0
     stream.captured = (stream.captured[0], -1)  # nothing of the new life was, whatever its size is
     stream.facts.nul_since = None

@@ -56,7 +56,7 @@ class Recovery:
 
     def restore(self, stream: Stream) -> None:
         """Set the stream's life from its newest segment and the hint, and what has to be released once more."""
-        hint = self.hints.get(stream.id.hex())
+        hint = self.hints.get(stream.id)
         life = self._from_segments(stream, hint)
         if hint and life and self._doubtful(life, hint) and not _nothing_left(stream, life):
             # What the hint tells may not have reached the medium: the file itself is asked whether that life began.
@@ -73,7 +73,7 @@ class Recovery:
         if hint:
             stream.facts.since_wall, stream.facts.changed = hint.since, hint.changed
         if not life.clean:
-            stream.pending = list(stream.mine())
+            stream.pending = tuple(stream.mine())
 
     def _from_segments(self, stream: Stream, hint: Hint | None) -> Incarnation | None:
         if not stream.segments:
@@ -145,7 +145,7 @@ class Recovery:
         """Take up open parts as they are, and change nothing: another process may be writing them."""
         for name in filter(names.is_open, left.parts):
             part = self.peek(place, name)
-            owner = next((one for one in self.catalog.all() if part and one.id.hex() == part.stream_id), None)
+            owner = next((one for one in self.catalog.all() if part and one.id == part.stream_id), None)
             if part and owner and not owner.open_part and part.extent.start >= owner.end:
                 owner.segments.append(part)
 
@@ -216,19 +216,20 @@ class Recovery:
             self._set_aside(place, name, "it is no part, but has the name of one")
 
     def _owner(self, place: Place, name: str, first: Member) -> Stream | None:
+        stream_id = first.stream_id.hex()
         for stream in self.catalog.all():
-            if stream.id == first.stream_id:
+            if stream.id == stream_id:
                 return stream
-        hint = self.hints.get(first.stream_id.hex())
+        hint = self.hints.get(stream_id)
         if hint and hint.stream.rpartition("/")[0] == place.relative:
             return self.catalog.stream(place, hint.stream.rpartition("/")[2], hint.id)
         for entry in place.home.entries():
             # The state directory is gone and nothing was sealed yet: the part's name still tells the file.
             if name in names.hidden_names(entry.name) and entry.is_file(follow_symlinks=False):
-                return self.catalog.stream(place, entry.name, first.stream_id.hex())
+                return self.catalog.stream(place, entry.name, stream_id)
         leaf = name[1:].rpartition(".")[0]
         if name in names.hidden_names(leaf):  # the file is gone as well
-            return self.catalog.stream(place, leaf, first.stream_id.hex())
+            return self.catalog.stream(place, leaf, stream_id)
         return None
 
     def _in_segments(self, stream: Stream, found: list[tuple[Member, bytes]]) -> bool:

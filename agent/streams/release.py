@@ -78,7 +78,9 @@ class Releaser:
                 if not whole:
                     break
                 if stream.pending:
-                    self._finished(stream, stream.pending.pop(0))
+                    one, *rest = stream.pending
+                    stream.pending = tuple(rest)
+                    self._finished(stream, one)
             self._mark(stream, live)
             stream.facts.allocated = live.allocated()
         return done
@@ -104,7 +106,7 @@ class Releaser:
             self._tools.audit.write(
                 "error", stream=stream.name, reason="release_mismatch", physical=[piece.start, piece.end]
             )
-            stream.pending.clear()
+            stream.pending = ()
             life.clean = False
             return False
         reach("release.compared")
@@ -159,7 +161,7 @@ class Releaser:
             disk.truncate(live.fd, 0)
             reach("reset.truncated")
             life.largest = max(life.largest, size)
-            stream.pending.clear()
+            stream.pending = ()
             begin(self._tools, stream, live.identity, "copytruncate")
             stream.facts.size = stream.facts.allocated = 0
         self._tools.metrics.released_bytes.inc(size)
@@ -210,11 +212,11 @@ class Releaser:
         if not linux.holds_write_lease(live.fd):
             # Somebody opens it right now: leave the holes, the guard is known to be gone.
             life.released = live.floor(sealed)
-            stream.pending.clear()
+            stream.pending = ()
             return False
         disk.truncate(live.fd, 0)
         reach("reset.truncated")
-        stream.pending.clear()
+        stream.pending = ()
         stream.incarnation = life.next(live.identity)
         stream.facts.size = stream.facts.allocated = 0
         stream.synced = 0

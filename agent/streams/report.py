@@ -93,7 +93,7 @@ def stream(engine: Engine, one: Stream, now: float, wall: float) -> StreamStatus
     state, why = _state(one)
     return StreamStatus(
         name=printable(one.name),
-        id=one.id.hex(),
+        id=one.id,
         state=state,
         method="refused" if state == "refused" else _method(one),
         why=why,
@@ -126,8 +126,8 @@ def _days_left(one: Stream, now: float) -> float | None:
     facts, limit = one.facts, one.place.largest
     if limit is None or facts.begun is None or not facts.there:
         return None
-    size, since = facts.begun
-    rate = (facts.size - size) / (now - since) if now - since >= _LONG else facts.rate
+    elapsed = now - facts.begun
+    rate = (facts.size - facts.begun_size) / elapsed if elapsed >= _LONG else facts.rate
     return max(0.0, (limit - facts.size) / rate / 86_400) if rate > 0 else None
 
 
@@ -161,7 +161,7 @@ def _method(one: Stream) -> Method:
     return "in-place" if one.rotation.method == "auto" else one.rotation.method
 
 
-def _flags(engine: Engine, one: Stream, verdict: plan.Due) -> list[str]:
+def _flags(engine: Engine, one: Stream, verdict: plan.Due) -> tuple[str, ...]:
     flags: list[str] = []
     warn = engine.catalog.config.files.warn_size
     if warn is not None and one.live_bytes > warn:
@@ -172,7 +172,7 @@ def _flags(engine: Engine, one: Stream, verdict: plan.Due) -> list[str]:
         flags.append("renamed")
     if one.facts.there and one.place.largest and one.facts.size >= one.place.largest * NEARLY[0]:
         flags.append("size_limit")
-    return flags
+    return tuple(flags)
 
 
 def status(

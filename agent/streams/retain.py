@@ -89,7 +89,7 @@ class Retainer:
         now = max(self._tools.clock.now(), float(stream.last_stamp[0]))
         index = Index(
             stream=stream.name,
-            stream_id=stream.id.hex(),
+            stream_id=stream.id,
             incarnation=IncarnationKey(last.identity.inode, last.identity.birth),
             physical=(last.source.end, last.source.end),
             logical=(last.extent.end, last.extent.end),
@@ -104,7 +104,7 @@ class Retainer:
             uptime=round(self._tools.clock.monotonic(), 3),
             guard=b64encode(life.guard).decode("ascii") if life and current else last.guard or _end_of(last),
         )
-        part = Part.create(last.directory, names.part_name(stream.leaf), stream.id, last.identity)
+        part = Part.create(last.directory, names.part_name(stream.leaf), stream.raw_id, last.identity)
         try:
             part.finish(index)
             part.sync()

@@ -98,7 +98,7 @@ class Sealer:
         for draft in drafts:
             if draft.published:
                 draft.stream.segments.append(draft.published)
-                draft.stream.pending.append(draft.published)
+                draft.stream.pending += (draft.published,)
                 self._advance(draft, draft.published)
                 self._publisher.tell(draft, draft.published)
 

@@ -49,7 +49,7 @@ class Shelves:
             self.tools.breathe()
             try:
                 self.retainer.carry_out(stream, item)
-                self.ages.forget(stream.id.hex(), item.segment.name)
+                self.ages.forget(stream.id, item.segment.name)
             except (OSError, AgentError) as error:
                 failed(self.tools, stream, error)
                 if isinstance(error, FileExistsError):
@@ -58,8 +58,8 @@ class Shelves:
         for name, stream in list(self.catalog.streams.items()) if self.survey.swept else ():
             if not (stream.segments or stream.facts.there or stream.pending or stream.departed):
                 del self.catalog.streams[name]
-                self.tools.hints.forget(stream.id.hex())
-                self.holding.forget(stream.id.hex())
+                self.tools.hints.forget(stream.id)
+                self.holding.forget(stream.id)
 
     def _shelf(self, stream: Stream) -> plan.Shelf:
         """The open part is on no shelf: it is no segment yet."""

@@ -26,6 +26,8 @@ _SMOOTH = 0.5
 class Looked:
     """What a look found: streams whose writer did something, and those that are not what they were."""
 
+    at: float = 0.0
+    """Monotonic time at which it began: one value that all its streams share."""
     grew: set[str] = field(default_factory=set)
     suspects: list[Stream] = field(default_factory=list)
     """Another file stands at the path, or none, or it is shorter: `recognise` has to see it."""
@@ -52,7 +54,7 @@ class Survey:
 
     def list(self, place: Place) -> Looked:
         """Look at everything in a place."""
-        looked = Looked()
+        looked = Looked(self._tools.clock.monotonic())
         seen: set[str] = set()
         for entry in place.home.entries():
             name = place.stream_name(entry.name)
@@ -75,7 +77,7 @@ class Survey:
 
     def names(self, place: Place, leaves: Iterable[str]) -> Looked:
         """Look at these files."""
-        looked = Looked()
+        looked = Looked(self._tools.clock.monotonic())
         for leaf in leaves:
             name = place.stream_name(leaf)
             if name not in self._catalog.streams and not self.relevant(name):
@@ -102,7 +104,7 @@ class Survey:
         stream = self._catalog.streams.get(name)
         if stream is None:
             stream = self._catalog.stream(place, leaf)
-            self._tools.audit.write("stream", stream=name, id=stream.id.hex(), size=info.st_size)
+            self._tools.audit.write("stream", stream=name, id=stream.id, size=info.st_size)
         if stream.incarnation is None:
             # From its first sight on: what its writer truncates before the first seal is counted too.
             stream.incarnation = Incarnation(Identity(info.st_ino, None), base=stream.end, largest=info.st_size)
@@ -112,8 +114,7 @@ class Survey:
             looked.touched.append(stream)
 
     def _update(self, stream: Stream, info: os.stat_result, looked: Looked) -> None:
-        facts, life = stream.facts, stream.incarnation
-        now = self._tools.clock.monotonic()
+        facts, life, now = stream.facts, stream.incarnation, looked.at
         new = not facts.there
         grown = info.st_size - (facts.size if facts.there else (life.largest if life else 0))
         changed = new or info.st_size != facts.size
@@ -129,8 +130,8 @@ class Survey:
             looked.touched.append(stream)
             if not new or facts.looked:
                 looked.grew.add(stream.leaf)
-        if facts.begun is None or info.st_size < facts.begun[0]:
-            facts.begun = (info.st_size, now)
+        if facts.begun is None or info.st_size < facts.begun_size:
+            facts.begun, facts.begun_size = now, info.st_size
         facts.there, facts.size, facts.allocated, facts.looked = True, info.st_size, info.st_blocks * 512, now
         facts.changed = info.st_mtime
         if suspect:
@@ -204,7 +205,7 @@ def _note_successor(stream: Stream, inode: int) -> None:
         return
     try:
         with Live.open(stream.place.home, stream.leaf) as live:
-            stream.successors.append(live.identity)
+            stream.successors += (live.identity,)
     except (OSError, RefusedError):
         return
 

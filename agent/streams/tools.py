@@ -39,7 +39,7 @@ class Tools:
         self.hints.note(
             Hint(
                 stream=stream.name,
-                id=stream.id.hex(),
+                id=stream.id,
                 inode=life.identity.inode if life else 0,
                 birth=life.identity.birth if life else None,
                 base=life.base if life else stream.end,

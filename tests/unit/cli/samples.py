@@ -78,7 +78,7 @@ STATUS = Status(
             oldest=None,
             ratio=None,
             lost_bytes=4096,
-            flags=["warn_size", "overdue"],
+            flags=("warn_size", "overdue"),
         ),
         stream(
             "package.json",

@@ -116,5 +116,5 @@ def test_critical_directory_is_a_problem() -> None:
 def test_unknown_flag_is_shown_as_it_is() -> None:
     """A flag of a newer agent is not swallowed by an older command."""
     assert "- a.json is flagged brand_new." in shown(
-        msgspec.structs.replace(STATUS, streams=[stream("a.json", flags=["brand_new"])])
+        msgspec.structs.replace(STATUS, streams=[stream("a.json", flags=("brand_new",))])
     )

@@ -68,7 +68,7 @@ def test_a_file_smaller_than_the_guard_is_left_alone(bench: Bench) -> None:
     bench.rotate()
 
     assert lines(0, 3) == (bench.path / LEAF).read_bytes()
-    assert [] == bench.stream().pending
+    assert () == bench.stream().pending
 
 
 def test_a_writer_that_rewrites_its_last_block_doubles_nothing(anywhere: Bench) -> None:
@@ -94,7 +94,7 @@ def test_a_piece_that_differs_is_not_punched(anywhere: Bench) -> None:
     anywhere.release()
 
     assert b"NEW" == (anywhere.path / LEAF).read_bytes()[20_000:20_003]
-    assert [] == anywhere.stream().pending
+    assert () == anywhere.stream().pending
     assert "release_mismatch" == anywhere.events("error")[0]["reason"]
 
 
@@ -179,7 +179,7 @@ def test_a_budget_bounds_a_release(bench: Bench, monkeypatch: pytest.MonkeyPatch
 
     assert 1 == len(bench.stream().pending)
     bench.release()
-    assert [] == bench.stream().pending
+    assert () == bench.stream().pending
 
 
 def test_an_interrupted_release_is_done_again(anywhere: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
