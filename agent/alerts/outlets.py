@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 from agent.alerts.message import Sender
 from agent.alerts.outlet import Outlet
 from agent.config.alerts import Notification
 from agent.kit.clock import Clock
-from agent.kit.errors import AgentError, ConfigError
+from agent.kit.errors import AgentError, ConfigError, every
 from agent.sinks.secrets import resolve
 
 
@@ -16,21 +17,24 @@ def build(
     notifiers: Iterable[Notification], environ: Mapping[str, str], clock: Clock, wake: Callable[[], None]
 ) -> list[Outlet]:
     """Every outlet. Raises ConfigError that names the notifier, and never a URL."""
-    return [outlet for notifier in notifiers for outlet in _outlets(notifier, environ, clock, wake)]
+    made = every(partial(_outlets, notifier, environ, clock, wake) for notifier in notifiers)
+    return [outlet for outlets in made for outlet in outlets]
 
 
 def _outlets(
     notifier: Notification, environ: Mapping[str, str], clock: Clock, wake: Callable[[], None]
-) -> Iterator[Outlet]:
+) -> list[Outlet]:
     try:
         urls = [resolve(url, environ) for url in notifier.urls]
         senders = list(_senders(notifier, urls))
     except AgentError as error:
         raise ConfigError(f"notifier {notifier.name}: {error.what}", path=error.path, hint=error.hint) from None
-    for number, sender in enumerate(senders):
-        # Each URL is an outlet of its own, so that a failure at one repeats nothing at the others.
-        name = notifier.name if len(senders) == 1 else f"{notifier.name}[{number}]"
-        yield Outlet(name, notifier.name, notifier.kind, sender, clock, wake)
+    # Each URL is an outlet of its own, so that a failure at one repeats nothing at the others.
+    names = [notifier.name] if len(senders) == 1 else [f"{notifier.name}[{number}]" for number in range(len(senders))]
+    return [
+        Outlet(name, notifier.name, notifier.kind, sender, clock, wake)
+        for name, sender in zip(names, senders, strict=True)
+    ]
 
 
 def _senders(notifier: Notification, urls: list[str]) -> Iterator[Sender]:

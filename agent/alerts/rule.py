@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.config.alerts import Alert
-from agent.kit.errors import ConfigError
+from agent.kit.errors import ConfigError, every
 
 if TYPE_CHECKING:
     from agent.alerts.history import Selector
@@ -45,7 +46,7 @@ class Rule:
 
 def build(alerts: Iterable[Alert]) -> list[Rule]:
     """Every rule. Raises ConfigError that names the alert where its expression or its text cannot be used."""
-    return [_rule(alert) for alert in alerts]
+    return every(partial(_rule, alert) for alert in alerts)
 
 
 def _rule(alert: Alert) -> Rule:

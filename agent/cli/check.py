@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load
 from agent.cli.output import grid, print_json, screen
+from agent.kit.errors import ConfigError, every
 
 if TYPE_CHECKING:
     from agent.config import Config, Retention, Rotation, Web
@@ -29,26 +30,27 @@ def check_config(
 ) -> None:
     """Print the effective configuration, each value with its origin, secrets hidden.
 
-    A wrong configuration exits with 78 and says what is wrong and where; what is only odd is a warning.
+    A wrong configuration exits with 78 and says everything that is wrong and where; what is only odd is a warning.
 
     Example: telemetry-agent check-config --config agent.toml
     """
+    from agent.config.loader import find
     from agent.config.render import effective
-    from agent.duties.alerter import make
-    from agent.duties.vitals import rehearse
-    from agent.kit.clock import SystemClock
-    from agent.web.doors import read
 
-    loaded = load(context, config, overrides, directory)
-    clock = SystemClock()
-    rehearse(loaded.config, clock)
-    make(loaded.config, clock)
-    read(loaded.config.web)
+    try:
+        loaded = load(context, config, overrides, directory)
+        _try_out(loaded.config)
+    except ConfigError as error:
+        if json:
+            errors = [{"what": one.what, "path": one.path, "hint": one.hint} for one in (error, *error.others)]
+            path = find(config or context.obj.config, os.environ)
+            print_json({"path": path, "keys": [], "warnings": [], "errors": errors})
+        raise
     rows = effective(loaded)
     odd = list(warnings(loaded.config))
     if json:
         keys = [{"key": key, "value": value, "origin": origin} for key, value, origin in rows]
-        print_json({"path": loaded.path, "keys": keys, "warnings": odd})
+        print_json({"path": loaded.path, "keys": keys, "warnings": odd, "errors": []})
     else:
         if not quiet:
             _show(loaded.path, rows)
@@ -56,6 +58,22 @@ def check_config(
             print(f"warning: {warning}", file=sys.stderr)
     if odd and deny_warnings:
         raise typer.Exit(1)
+
+
+def _try_out(config: Config) -> None:
+    """Make what only making shows to be wrong: checks, alerts, doors. Raises ConfigError."""
+    from agent.duties.alerter import make
+    from agent.duties.vitals import rehearse
+    from agent.kit.clock import SystemClock
+    from agent.web.doors import read
+
+    clock = SystemClock()
+    makes: list[Callable[[], object]] = [
+        lambda: rehearse(config, clock),
+        lambda: make(config, clock),
+        lambda: read(config.web),
+    ]
+    every(makes)
 
 
 def _show(path: str, rows: list[tuple[str, str, str]]) -> None:

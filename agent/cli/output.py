@@ -10,7 +10,7 @@ import os
 import sys
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
-from agent.kit.errors import AgentError, printable
+from agent.kit.errors import AgentError, ConfigError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ _UNBOUNDED = 1000
 
 
 def explain(error: AgentError) -> str:
-    """The error as an operator reads it: what happened, where, what to do."""
+    """The error as an operator reads it: what happened, where, what to do; one after the other where there are more."""
     lines = [f"error: {error.what}"]
     where = [printable(error.path)] if error.path else []
     if error.position is not None:
@@ -29,7 +29,8 @@ def explain(error: AgentError) -> str:
         lines.append(f"where: {', '.join(where)}")
     if error.hint:
         lines.append(f" hint: {error.hint}")
-    return "\n".join(lines)
+    others = error.others if isinstance(error, ConfigError) else ()
+    return "\n".join([*lines, *map(explain, others)])
 
 
 def print_json(value: Any) -> None:

@@ -14,9 +14,10 @@ import msgspec
 
 from agent.config.build import build
 from agent.config.check import problems
+from agent.config.findings import Findings, where
 from agent.config.keys import kind_of, kinds
 from agent.config.schema import PROFILES, Config
-from agent.config.source import Setting, fail, read_environment, read_file, read_overrides
+from agent.config.source import Setting, read_environment, read_file, read_overrides
 from agent.config.standard import read_standard
 from agent.kit.errors import ConfigError
 
@@ -53,26 +54,30 @@ def load(
 ) -> Loaded:
     """Find, read, merge and check the configuration.
 
-    `path` is that of `--config`, `overrides` those of `--set`, `directory` that of `run DIR`. Raises ConfigError.
+    `path` is that of `--config`, `overrides` those of `--set`, `directory` that of `run DIR`. Raises ConfigError, which
+    tells everything that is wrong; values are held against each other only where each alone is right.
     """
     file = find(path, environ)
+    findings = Findings()
     given = [
-        *(read_file(file) if file else []),
-        *read_environment(environ),
-        *read_overrides(overrides),
+        *(read_file(file, findings) if file else []),
+        *read_environment(environ, findings),
+        *read_overrides(overrides, findings),
     ]
     if directory is not None:
         given.append(Setting("files.directory", directory, "command line", text=True))
-    standard = read_standard(environ, given)
+    standard = read_standard(environ, given, findings)
     given = [*standard, *given]
-    values, origins = _merge(given)
+    values, origins = _merge(given, findings)
     profile = values.get("agent.profile", "")
     if profile:
         below = [Setting(key, value, f"profile {profile}") for key, value in PROFILES[profile].items()]
-        values, origins = _merge([*below, *given])
-    config = build(values, origins)
-    for problem in problems(config):
-        raise fail(_origin(problem.key, origins), *problem)
+        values, origins = _merge([*below, *given], Findings())
+    config = build(values, origins, findings)
+    if not findings:
+        for problem in problems(config):
+            findings.add(where(problem.key, origins), *problem)
+    findings.tell()
     return Loaded(
         config=config,
         path=file,
@@ -88,8 +93,11 @@ def find(path: str | None, environ: Mapping[str, str]) -> str:
     return named or next((one for one in SEARCH if os.path.exists(one)), "")
 
 
-def _merge(settings: Iterable[Setting]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The last value of each key, converted, and its origin. The header of an entry has the value None."""
+def _merge(settings: Iterable[Setting], findings: Findings) -> tuple[dict[str, Any], dict[str, str]]:
+    """The last value of each key, converted, and its origin; values that do not fit are found and left out.
+
+    The header of an entry has the value None.
+    """
     last = {setting.key: setting for setting in settings}
     given = {key: setting.value for key, setting in last.items()}
     values: dict[str, Any] = {}
@@ -102,15 +110,8 @@ def _merge(settings: Iterable[Setting]) -> tuple[dict[str, Any], dict[str, str]]
             values[key] = kind.from_text(str(setting.value)) if setting.text else kind.convert(setting.value)
         except ValueError as error:
             what, _, hint = str(error).partition("; ")
-            raise fail(setting.origin, f"{key}:", what, hint) from None
+            findings.add(setting.origin, f"{key}:", what, hint)
     return values, {key: setting.origin for key, setting in last.items()}
-
-
-def _origin(key: str, origins: Mapping[str, str]) -> str:
-    """Where a key's value came from; for one that an entry inherits, the entry."""
-    while key and key not in origins:
-        key = key.rpartition(".")[0]
-    return origins.get(key, "configuration")
 
 
 def require_directory(config: Config) -> str:

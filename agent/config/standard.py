@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
-from agent.config.source import Setting, fail
+from agent.config.findings import Findings
+from agent.config.source import Setting
 
 _PREFIX = "OTEL_EXPORTER_OTLP_"
 _GRPC = "http://127.0.0.1:4317"
@@ -77,10 +78,10 @@ _VARIABLES: dict[str, _Rule] = {
 }
 
 
-def read_standard(environ: Mapping[str, str], given: Iterable[Setting]) -> list[Setting]:
+def read_standard(environ: Mapping[str, str], given: Iterable[Setting], findings: Findings) -> list[Setting]:
     """The settings that the standard variables give to the agent and to each forward of the kind `otlp`.
 
-    `given` are all other settings: only what they leave open is set. Raises ConfigError for a value of no use.
+    `given` are all other settings: only what they leave open is set. Finds values of no use.
     """
     there = {setting.key: setting.value for setting in given}
     found = [
@@ -91,7 +92,7 @@ def read_standard(environ: Mapping[str, str], given: Iterable[Setting]) -> list[
     number = 0
     while (entry := f"forward[{number}]") in there:
         if there.get(f"{entry}.kind", "otlp") == "otlp":
-            found += (more := list(_forward(environ, entry, there)))
+            found += (more := list(_forward(environ, entry, there, findings)))
             known = {**{one.key: one.value for one in more}, **there}
             if known.get(f"{entry}.encoding") == "grpc" and f"{entry}.endpoints" not in known:
                 found.append(Setting(f"{entry}.endpoints", [_GRPC], "default"))
@@ -99,7 +100,9 @@ def read_standard(environ: Mapping[str, str], given: Iterable[Setting]) -> list[
     return found
 
 
-def _forward(environ: Mapping[str, str], entry: str, there: Mapping[str, object]) -> Iterator[Setting]:
+def _forward(
+    environ: Mapping[str, str], entry: str, there: Mapping[str, object], findings: Findings
+) -> Iterator[Setting]:
     for name, (key, convert) in _VARIABLES.items():
         text = environ.get(name, "").strip()
         if not text or f"{entry}.{key}" in there:
@@ -108,7 +111,6 @@ def _forward(environ: Mapping[str, str], entry: str, there: Mapping[str, object]
             value = convert(text)
         except (ValueError, KeyError) as error:
             hint = str(error) if isinstance(error, ValueError) else "grpc, http/protobuf and http/json are known"
-            raise fail(
-                f"environment {name}", "", f"{text!r} is of no use" if "HEADERS" not in name else "", hint
-            ) from None
-        yield Setting(f"{entry}.{key}", value, f"environment {name}")
+            findings.add(f"environment {name}", "", f"{text!r} is of no use" if "HEADERS" not in name else "", hint)
+        else:
+            yield Setting(f"{entry}.{key}", value, f"environment {name}")

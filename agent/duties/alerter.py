@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import msgspec
@@ -29,7 +30,7 @@ from agent.duties.requests import Requests
 from agent.kit import disk, log
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
-from agent.kit.errors import AgentError
+from agent.kit.errors import AgentError, every
 from agent.metrics import AlertState, Metrics
 
 if TYPE_CHECKING:
@@ -267,18 +268,26 @@ def find(rules: Iterable[Rule], name: str) -> Rule:
 
 def make(config: Config, clock: Clock, wake: Callable[[], None] = lambda: None) -> Prepared:
     """The rules and outlets of a configuration. Raises ConfigError; imports nothing where there are none."""
-    rules: list[Rule] = []
-    outlets: list[Outlet] = []
-    if config.alert:
-        from agent.alerts import rule
-
-        rules = rule.build(config.alert)
-    if config.notifier:
-        from agent.alerts import outlets as places
-
-        outlets = places.build(config.notifier, os.environ, clock, wake)
+    makes: list[Callable[[], list[Any]]] = [partial(_rules, config), partial(_outlets, config, clock, wake)]
+    rules, outlets = every(makes)
     common = {"service": config.agent.service_name, "instance": socket.gethostname(), **config.alerts.labels}
     return Prepared(rules, outlets, config.alerts, common)
+
+
+def _rules(config: Config) -> list[Rule]:
+    if not config.alert:
+        return []
+    from agent.alerts import rule
+
+    return rule.build(config.alert)
+
+
+def _outlets(config: Config, clock: Clock, wake: Callable[[], None]) -> list[Outlet]:
+    if not config.notifier:
+        return []
+    from agent.alerts import outlets
+
+    return outlets.build(config.notifier, os.environ, clock, wake)
 
 
 def samples_of(registry: CollectorRegistry, names: set[str]) -> Now:

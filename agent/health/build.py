@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -11,7 +12,7 @@ from agent.config import Health
 from agent.config import checks as rules
 from agent.health.check import Check
 from agent.health.surroundings import Surroundings
-from agent.kit.errors import ConfigError
+from agent.kit.errors import ConfigError, every
 
 
 class Made(NamedTuple):
@@ -24,8 +25,9 @@ class Made(NamedTuple):
 def build(health: Health, around: Surroundings) -> list[Made]:
     """Every check, by name. Raises ConfigError when a plug-in cannot be loaded or refuses its options."""
     chosen = {rule.name: rule for rule in (*_built_in(health, around.directory), *health.check)}
-    made = [Made(rule, _make(rule, around, rule.timeout or health.timeout)) for rule in chosen.values()]
-    return sorted(made, key=lambda one: one.rule.name)
+    wanted = sorted(chosen.values(), key=lambda one: one.name)
+    checks = every(partial(_make, rule, around, rule.timeout or health.timeout) for rule in wanted)
+    return [Made(rule, check) for rule, check in zip(wanted, checks, strict=True)]
 
 
 def _built_in(health: Health, directory: str) -> Iterator[rules.Check]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+Made = TypeVar("Made")
+
 
 class AgentError(Exception):
     """An error that an operator can act on.
@@ -28,7 +33,35 @@ class AgentError(Exception):
 
 
 class ConfigError(AgentError):
-    """The configuration is wrong; the process exits with 78 (EX_CONFIG, sysexits.h)."""
+    """The configuration is wrong; the process exits with 78 (EX_CONFIG, sysexits.h).
+
+    `others` are what else is wrong with it: whoever tells this error tells them too.
+    """
+
+    others: tuple[ConfigError, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *map(str, self.others)])
+
+
+def together(errors: list[ConfigError]) -> ConfigError:
+    """One error that tells them all; there is at least one."""
+    first, *others = errors
+    first.others += tuple(others)
+    return first
+
+
+def every(makes: Iterable[Callable[[], Made]]) -> list[Made]:
+    """What each of them makes. Raises one ConfigError that tells what is wrong with any of them."""
+    made, errors = [], []
+    for make in makes:
+        try:
+            made.append(make())
+        except ConfigError as error:
+            errors.append(error)
+    if errors:
+        raise together(errors)
+    return made
 
 
 class LockedError(AgentError):

@@ -67,6 +67,66 @@ def test_a_wrong_configuration_exits_with_78(stage: Stage) -> None:
     assert "agent.toml:2" in err
 
 
+def test_everything_wrong_is_told_at_once(stage: Stage) -> None:
+    """Each finding with its place, key and near match, for people and for programs; the exit code stays 78."""
+    text = '[rotation]\nmax_sise = "1MB"\nlevel = "fats"\n[retention]\nkep = 3\n'
+    (stage.directory.parent / "agent.toml").write_text(text)
+    code, out, err = stage.run("check-config")
+    as_json = stage.run("check-config", "--json")
+
+    assert (code, out) == (78, "")
+    assert err.splitlines() == [
+        "error: agent.toml:2: rotation.max_sise is no known key",
+        " hint: did you mean rotation.max_size?",
+        "error: agent.toml:3: rotation.level: 'fats' is none of 'fast', 'small'",
+        "error: agent.toml:5: retention.kep is no known key",
+        " hint: did you mean retention.keep?",
+    ]
+    assert as_json[0] == 78
+    assert as_json[2] == err
+    assert json.loads(as_json[1])["path"] == "agent.toml"
+    assert [(one["what"].partition(" is ")[0], one["hint"]) for one in json.loads(as_json[1])["errors"]] == [
+        ("agent.toml:2: rotation.max_sise", "did you mean rotation.max_size?"),
+        ("agent.toml:3: rotation.level: 'fats'", ""),
+        ("agent.toml:5: retention.kep", "did you mean retention.keep?"),
+    ]
+
+
+def test_what_only_making_shows_is_told_at_once(stage: Stage) -> None:
+    """Checks, alerts, notifiers and the doors are tried out, and each one that cannot be made is told."""
+    (stage.directory.parent / "agent.toml").write_text(
+        """
+        [[health.check]]
+        kind = "tcp"
+        name = "one"
+        address = "nowhere"
+        [[health.check]]
+        kind = "tcp"
+        name = "two"
+        address = "here"
+        [[alert]]
+        name = "busy"
+        when = "up =="
+        [[alert]]
+        name = "idle"
+        when = "up"
+        description = "{{ nothing }}"
+        [[notifier]]
+        name = "nobody"
+        kind = "alertmanager"
+        urls = ["ftp://x"]
+        [web]
+        admin_token_file = "/not/there"
+        """
+    )
+    code, _, err = stage.run("check-config")
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+
+    assert code == 78
+    assert [next(word for word in ("nowhere", "here", "busy", "idle", "nobody", "token") if word in error)
+            for error in errors] == ["nowhere", "here", "busy", "idle", "nobody", "token"]  # fmt: skip
+
+
 def test_warnings_go_to_standard_error(stage: Stage) -> None:
     """What is only odd does not disturb the table, and is no failure."""
     code, _, err = stage.run("check-config", at=False)

@@ -328,6 +328,50 @@ def test_wrong_override_names_the_option(load_text: Load, override: str, message
     assert str(caught.value).startswith(message)
 
 
+def test_everything_wrong_is_told_at_once(load_text: Load) -> None:
+    """Unknown keys, values that do not fit and missing ones, the file's by line, then those of other sources."""
+    text = """[[stream]]
+max_size = "1MB"
+[rotation]
+max_sise = "1MB"
+level = "fats"
+[health]
+check = [{ name = "a" }, { kind = "diks", name = "b" }, { kind = "disk", name = "c", pth = "/" }]
+[[stream]]
+match = 7
+[retentions]
+"""
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, "retention.keep=two", "nothing", environ={"TELEMETRY_AGENT__WEB__LISTN": ":1"})
+
+    assert [line.partition("; known are")[0] for line in str(caught.value).splitlines()] == [
+        "agent.toml:1: stream[0] has no match; match must be given",
+        "agent.toml:2: stream[0].max_size is no known key; did you mean stream.rotation.max_size?",
+        "agent.toml:4: rotation.max_sise is no known key; did you mean rotation.max_size?",
+        "agent.toml:5: rotation.level: 'fats' is none of 'fast', 'small'",
+        "agent.toml:7: health.check[0] has no kind",
+        "agent.toml:7: health.check[1].kind is 'diks', which no package here provides; did you mean disk?",
+        "agent.toml:7: health.check[2].pth is no known key; did you mean health.check.path?",
+        "agent.toml:9: stream[1].match: 7 is of the wrong type, expected string",
+        "agent.toml:10: retentions is no known key; did you mean retention?",
+        "environment TELEMETRY_AGENT__WEB__LISTN: web.listn is no known key; did you mean web.listen?",
+        "--set nothing: no value; write --set section.key=value",
+        '--set: retention.keep: "two" is of the wrong type, expected integer or "" (off)',
+    ]
+
+
+def test_every_impossible_combination_is_told(load_text: Load) -> None:
+    """Once each value is right alone, all that cannot be meant together is found in one go."""
+    with pytest.raises(ConfigError) as caught:
+        load_text('[retention]\nmax_age = "0s"\n[rotation]\nmin_size = "20MB"\nmode = "999"\n')
+
+    assert [str(one).partition(" is ")[0] for one in (caught.value.what, *caught.value.others)] == [
+        "agent.toml:2: retention.max_age",
+        "agent.toml:4: rotation.min_size",
+        "agent.toml:5: rotation.mode",
+    ]
+
+
 def test_unknown_variable_is_an_error(load_text: Load) -> None:
     """A misspelled variable would otherwise change nothing, silently; other programs' variables are none of ours."""
     assert Config() == load_text("", environ={"TELEMETRY_AGENT_SERVICE_HOST": "1", "ROTATION__MAX_SIZE": "1"}).config

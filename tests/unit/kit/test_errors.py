@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.kit.errors import AgentError, ConfigError, LockedError, RefusedError, printable
+from agent.kit.errors import AgentError, ConfigError, LockedError, RefusedError, every, printable
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,19 @@ def test_a_lock_knows_its_holder() -> None:
     """The pid, where it is known."""
     assert (7, None) == (LockedError("x", pid=7).pid, LockedError("x").pid)
     assert "" == RefusedError("x").reason
+
+
+def test_everything_that_cannot_be_made_is_told_in_one_error() -> None:
+    """The first finding with the others, also those that a finding brought along; without any, what was made."""
+
+    def wrong(what: str) -> str:
+        raise ConfigError(what, hint="mend it")
+
+    with pytest.raises(ConfigError) as caught:
+        every([lambda: wrong("a"), lambda: "made", lambda: str(every([lambda: wrong("b"), lambda: wrong("c")]))])
+
+    assert "a; mend it\nb; mend it\nc; mend it" == str(caught.value)
+    assert ["made", "too"] == every([lambda: "made", lambda: "too"])
 
 
 @given(st.text() | st.binary(max_size=50))
