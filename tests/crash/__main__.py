@@ -1,4 +1,4 @@
-"""The proofs in one table, as markdown: `python -m tests.crash [--long] [--seed N] [--readme]`.
+"""The proofs in one table, as markdown: `python -m tests.crash [--long] [--seed N] [--jobs N] [--readme]`.
 
 With `--readme` the table also goes into the README, between its markers.
 
@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,8 @@ from tests.crash.nursery import Nursery
 from tests.crash.places import wanted
 from tests.crash.power import series
 from tests.crash.proofs import Row, controls, faults, full_speed, hostile
-from tests.model.sequences import MEMORY, Tally, fails, make
+from tests.model import sequences
+from tests.model.sequences import Tally
 from tests.support.program import ROOT
 from tests.support.readme import README, with_proofs
 from tests.torture.mounts import mounted, why_not
@@ -66,14 +70,25 @@ def _power_here(kind: str, seed: int, cuts: int, sabotage: str, *, apart: bool) 
         }
 
 
-def _model(seed: int, count: int) -> tuple[Row, Tally]:
+def _model(seed: int, count: int, jobs: int) -> tuple[Row, Tally]:
+    """Lives in processes of their own, some at a time: each life owns the hooks of its process."""
     begun, tally, wrong = time.monotonic(), Tally(), []
-    with tempfile.TemporaryDirectory(dir=MEMORY) as place:
-        for one in range(seed, seed + count):
-            found = fails(make(one), Path(place), tally)
-            wrong += [f"seed {one}: {found[0]}"] if found else []
+    at_once = min(50, count // jobs)
+    firsts = range(seed, seed + count, at_once)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        for lives, found in pool.map(sequences.run, firsts, [min(at_once, seed + count - first) for first in firsts]):
+            tally.add(lives)
+            wrong += found
     what = "random lives of writers and agent, against a model"
-    return Row(what, tally.sequences, time.monotonic() - begun, wrong, tally.records, 0 if not wrong else None), tally
+    row = Row(what, tally.sequences, time.monotonic() - begun, wrong, tally.records, 0 if not wrong else None)
+    return _told(row), tally
+
+
+def _told(row: Row) -> Row:
+    """The same; whoever waits sees how far it is."""
+    sys.stderr.write("\n".join([row.cells(), *row.wrong, ""]))
+    sys.stderr.flush()
+    return row
 
 
 def _kills(seed: int, rounds: int, moments: int, calls: int) -> tuple[Row, dict[str, int]]:
@@ -85,9 +100,8 @@ def _kills(seed: int, rounds: int, moments: int, calls: int) -> tuple[Row, dict[
     written = sum(one.written for one in verdicts)
     lost = sum(one.lost + one.twice + one.torn + one.disorder for one in verdicts)
     seconds = time.monotonic() - begun
-    return Row(
-        "kill -9 of a running agent", sum(book.kills.values()), seconds, wrong + book.faults, written, lost
-    ), book.kills
+    row = Row("kill -9 of a running agent", sum(book.kills.values()), seconds, wrong + book.faults, written, lost)
+    return _told(row), book.kills
 
 
 def _power(kind: str, seed: int, cuts: int, *, apart: bool) -> tuple[Row, Counter[str]]:
@@ -99,10 +113,10 @@ def _power(kind: str, seed: int, cuts: int, *, apart: bool) -> tuple[Row, Counte
     wrong, lost = found["findings"], None if found["findings"] else 0
     what = f"power cuts on {kind}{', archive elsewhere,' if apart else ''} that count, of {cuts}"
     row = Row(what, found["counted"], time.monotonic() - begun, wrong, found["written"], lost)
-    return row, Counter(found["kills"])
+    return _told(row), Counter(found["kills"])
 
 
-def tables(seed: int, *, long: bool) -> tuple[str, str, bool]:
+def tables(seed: int, jobs: int, *, long: bool) -> tuple[str, str, bool]:
     """The proofs and the places as markdown, and whether nothing was wrong."""
     cuts = 200 if long else 16
     with ThreadPoolExecutor(2 * len(POWERED)) as pool:
@@ -111,13 +125,17 @@ def tables(seed: int, *, long: bool) -> tuple[str, str, bool]:
             for apart, count in ((False, cuts), (True, cuts // 2))
             for kind in POWERED
         ]
-        model, tally = _model(seed, 5000 if long else 300)
+        model, tally = _model(seed, 5000 if long else 300, jobs)
         killed, at = _kills(seed, 12 if long else 1, 100 if long else 6, 6 if long else 1)
         found = [future.result() for future in cutting]
     cut_at = sum((where for _, where in found), Counter[str]())
     rows = [model, Row("  killed at an event in them", sum(tally.kills.values()), 0.0)]
-    rows += [Row("  with failing calls in them", sum(tally.faults.values()), 0.0), killed, *(row for row, _ in found)]
-    rows += [faults(long=long), full_speed(long=long), hostile(), controls()]
+    rows += [Row("  with failing calls in them", sum(tally.faults.values()), 0.0)]
+    rows += [Row("  on a full disk: calls that it refused", sum(tally.refused.values()), 0.0)]
+    rows += [Row("  with the writer at work within a step of the agent", sum(tally.visits.values()), 0.0)]
+    rows += [killed, *(row for row, _ in found)]
+    for proof in (partial(faults, long=long), partial(full_speed, long=long), hostile, controls):
+        rows.append(_told(proof()))
     lines = [
         "| proof | count | records | of these lost, twice, torn | seconds | wrong |",
         "|---|---|---|---|---|---|",
@@ -143,6 +161,7 @@ def main() -> int:
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--readme", action="store_true")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes for the random lives")
     parser.add_argument("--sabotage", default="")
     parser.add_argument("--apart", action="store_true", help="power: with the archive on another file system")
     parser.add_argument("command", nargs="*", metavar="power KIND CUTS")
@@ -152,7 +171,7 @@ def main() -> int:
         found = _power_here(kind, options.seed, int(cuts), options.sabotage, apart=options.apart)
         sys.stdout.write(json.dumps(found) + "\n")
         return 0
-    text, where, good = tables(options.seed, long=options.long)
+    text, where, good = tables(options.seed, options.jobs, long=options.long)
     sys.stdout.write(f"{text}\n\n{where}\n")
     if options.readme:
         README.write_text(with_proofs(README.read_text("utf-8"), text, options.seed, long=options.long), "utf-8")

@@ -13,7 +13,7 @@ ELSEWHERE: tuple[str, ...] = (
     *("ballast.dropped", "ballast.made"),
     *("ship.begun", "ship.sending", "ship.answered", "ship.buried", "ship.settled"),
 )
-"""Reached by full disks and delivery, which have their own kills."""
+"""Reached on full disks and by delivery, which have kills of their own (test_full_disk, test_shipper_kills)."""
 
 
 def in_code() -> set[str]:

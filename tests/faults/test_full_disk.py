@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from agent.kit.units import Duration, Size
 from agent.metrics import Metrics
 from agent.streams import ballast
 from tests.faults.test_filesystems import fill
-from tests.support.bench import lines
+from tests.support.bench import Bench, killed, lines
 from tests.support.clock import ManualClock
 from tests.torture import segments
 from tests.torture.mounts import mounted
@@ -119,3 +120,23 @@ def test_a_small_limit_leaves_no_room_for_ballast(tmp_path: Path) -> None:
         assert [] == list(tmp_path.iterdir())
         ballast.Ballast(home, home).renew(50_000_000)
         assert ["ballast"] == [one.name for one in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("step", ["ballast.made", "ballast.dropped"])
+def test_a_kill_around_the_ballast_leaves_no_other_state(step: str, tmp_path: Path) -> None:
+    """It is there or it is not; the next pass makes it again."""
+    bench = Bench(tmp_path)
+    try:
+        assert bench.engine.squeeze.ballast
+        if step == "ballast.dropped":
+            bench.engine.squeeze.ballast.renew(None)
+        change = bench.engine.squeeze.ballast.drop if step == "ballast.dropped" else partial(bench.engine.squeeze.ballast.renew, None)
+        assert killed(step, lambda: change() and None)
+        bench.crash()
+        assert bench.engine.squeeze.ballast
+        bench.engine.squeeze.ballast.renew(None)
+
+        (kept,) = tmp_path.rglob("*ballast*")
+        assert kept.stat().st_blocks * 512 >= ballast.SIZE
+    finally:
+        bench.close()

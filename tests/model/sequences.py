@@ -38,6 +38,13 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)
     """Calls that found the disk full."""
 
+    def add(self, other: Tally) -> None:
+        """Take in another one."""
+        for name in ("sequences", "actions", "records"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("kills", "faults", "visits", "refused"):
+            getattr(self, name).update(getattr(other, name))
+
 
 def make(seed: int) -> list[Action]:
     """The action list of a seed."""
@@ -72,6 +79,16 @@ def fails(actions: list[Action], place: Path, tally: Tally | None = None) -> lis
             tally.faults.update(machine.faults)
             tally.visits.update(machine.visits)
             tally.refused.update(machine.gate.refused)
+
+
+def run(first: int, count: int) -> tuple[Tally, list[str]]:
+    """The lists of `count` seeds from `first` on; what they came to, and which went wrong, each with its seed."""
+    tally, wrong = Tally(), []
+    with tempfile.TemporaryDirectory(dir=MEMORY) as place:
+        for seed in range(first, first + count):
+            found = fails(make(seed), Path(place), tally)
+            wrong += [f"seed {seed}: {found[0]}"] if found else []
+    return tally, wrong
 
 
 def shrink(actions: list[Action], place: Path) -> list[Action]:
