@@ -166,6 +166,15 @@ def tripped(clock: HandClock) -> Breaker:
     return breaker
 
 
+def probed(clock: HandClock) -> tuple[Breaker, int]:
+    """A breaker whose recovery time has passed, and the ticket of the one probe that is under way."""
+    breaker = tripped(clock)
+    clock.sleep(60)
+    ticket = breaker.admit()
+    assert ticket is not None
+    return breaker, ticket
+
+
 def test_a_row_of_failures_opens() -> None:
     """Only the n-th failure in a row opens; then nothing goes out, and the wait is the recovery time."""
     breaker = Breaker(HandClock(), failures=5, recovery=60)
@@ -208,11 +217,7 @@ def test_half_open_lets_exactly_one_probe_through() -> None:
 
 def test_a_good_probe_closes() -> None:
     """After one success everything goes out again, and the row of failures starts anew."""
-    clock = HandClock()
-    breaker = tripped(clock)
-    clock.sleep(60)
-    probe = breaker.admit()
-    assert probe is not None
+    breaker, probe = probed(HandClock())
 
     breaker.succeeded(probe)
 
@@ -223,10 +228,7 @@ def test_a_good_probe_closes() -> None:
 def test_a_bad_probe_opens_for_another_recovery_time() -> None:
     """A failed probe counts as no new trip."""
     clock = HandClock()
-    breaker = tripped(clock)
-    clock.sleep(60)
-    probe = breaker.admit()
-    assert probe is not None
+    breaker, probe = probed(clock)
     clock.sleep(10)
 
     breaker.failed(probe)
@@ -237,10 +239,7 @@ def test_a_bad_probe_opens_for_another_recovery_time() -> None:
 def test_a_probe_without_verdict_is_followed_by_another() -> None:
     """A probe whose task was cancelled blocks nothing for longer than a recovery time, and its late verdict is void."""
     clock = HandClock()
-    breaker = tripped(clock)
-    clock.sleep(60)
-    lost = breaker.admit()
-    assert lost is not None
+    breaker, lost = probed(clock)
     clock.sleep(60)
 
     second = breaker.admit()
