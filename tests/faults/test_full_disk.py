@@ -127,16 +127,18 @@ def test_a_kill_around_the_ballast_leaves_no_other_state(step: str, tmp_path: Pa
     """It is there or it is not; the next pass makes it again."""
     bench = Bench(tmp_path)
     try:
-        assert bench.engine.squeeze.ballast
+        kept = bench.engine.squeeze.ballast
+        assert kept
         if step == "ballast.dropped":
-            bench.engine.squeeze.ballast.renew(None)
-        change = bench.engine.squeeze.ballast.drop if step == "ballast.dropped" else partial(bench.engine.squeeze.ballast.renew, None)
+            kept.renew(None)
+        change = kept.drop if step == "ballast.dropped" else partial(kept.renew, None)
         assert killed(step, lambda: change() and None)
         bench.crash()
-        assert bench.engine.squeeze.ballast
-        bench.engine.squeeze.ballast.renew(None)
+        again = bench.engine.squeeze.ballast
+        assert again
+        again.renew(None)
 
-        (kept,) = tmp_path.rglob("*ballast*")
-        assert kept.stat().st_blocks * 512 >= ballast.SIZE
+        (file,) = tmp_path.rglob("*ballast*")
+        assert file.stat().st_blocks * 512 >= ballast.SIZE
     finally:
         bench.close()
