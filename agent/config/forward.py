@@ -29,7 +29,8 @@ class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_delay: Duration = Duration("500ms")
     """How long a record waits for others, from the moment in which it was noticed."""
     in_flight: Positive = 2
-    """Batches on their way at once; after a crash at most so many are sent twice. Console and file take one."""
+    """Batches on their way at once; after a crash at most so many are sent twice. Console and file take one. Small
+    batches share a write of their bounds to disk with so many others, so a higher number makes them faster."""
 
 
 class Retrying(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -110,7 +111,8 @@ class Consumer:
         self._under_way = 0
         self._outage = Failures()
         self._refusals = Failures()
-        self._prepared: Parcel | None = None
+        self._prepared: list[Parcel] = []
+        """Begun batches whose bounds are not durable yet."""
         self.stopping = False
         self._change = anyio.Event()
         views.listen(self._noticed, self._waker.wake)
@@ -146,21 +148,20 @@ class Consumer:
         async with anyio.create_task_group() as group:
             while not self.stopping:
                 await places.acquire()
+                places.release()
                 try:
-                    parcel, due = await self._step(self._next)
+                    parcels, due = await self._step(partial(self._next, places.value))
                 except (OSError, AgentError) as error:
-                    places.release()
                     await self._trouble(failures, "delivery stands", error)
                     continue
                 self._over(failures, "delivery goes on")
-                if parcel is None:
-                    places.release()
-                    if not self.stopping:
-                        await self._waker.sleep(None if due is None else max(0.0, due - self._clock.monotonic()))
-                    continue
-                self.book.began(parcel)
-                self._under_way += 1
-                group.start_soon(self._carry, parcel, places)
+                for parcel in parcels:
+                    places.acquire_nowait()
+                    self.book.began(parcel)
+                    self._under_way += 1
+                    group.start_soon(self._carry, parcel, places)
+                if not parcels and not self.stopping:
+                    await self._waker.sleep(None if due is None else max(0.0, due - self._clock.monotonic()))
 
     async def _carry(self, parcel: Parcel, places: anyio.Semaphore) -> None:
         """Bring one batch to its end."""
@@ -344,22 +345,38 @@ class Consumer:
 
         return await anyio.to_thread.run_sync(locked, limiter=self._limiter)
 
-    def _next(self) -> tuple[Parcel | None, float | None]:
-        """A batch whose bounds are durable, or the monotonic time at which one is due, None: when woken."""
+    def _next(self, places: int) -> tuple[list[Parcel], float | None]:
+        """Batches whose bounds are durable, or the monotonic time at which one is due, None: when woken.
+
+        As many small ones as there are places share a write of their bounds: what they wait for is the disk.
+        """
         due = None
-        if self._prepared is None:
+        while self._has_room(places):
             now = self._clock.monotonic()
             grant = self._budget.ask(self._wish())
             if grant is None:
-                return None, now + MEMORY_WAIT
-            self._prepared, due = self._find(grant, now)
+                due = now + MEMORY_WAIT
+                break
+            try:
+                parcel, due = self._find(grant, now)
+            except (OSError, AgentError):
+                if not self._prepared:
+                    raise
+                break  # it is tried again, and told then
+            if parcel is None:
+                break
+            self._prepared.append(parcel)
         reach("ship.begun")
         self.cursors.save()
-        parcel, self._prepared = self._prepared, None
-        return parcel, due
+        parcels, self._prepared = self._prepared, []
+        return parcels, due
+
+    def _has_room(self, places: int) -> bool:
+        size = sum(one.end - one.start for one in self._prepared)
+        return not self._prepared or (len(self._prepared) < places and size < self.forward.batch.max_bytes // 2)
 
     def _wish(self) -> Ask:
-        busy = self._under_way > 0
+        busy = self._under_way + len(self._prepared) > 0
         if self._source.wanted:
             return Ask(self._source.wanted, self._weight, busy, whole=True)
         return Ask(min(self._ceiling, self.forward.batch.max_bytes), self._weight, busy)
@@ -418,10 +435,10 @@ class Consumer:
     def reset(self, view: View, position: int) -> None:
         """Go on from `position` of a stream; durable on return. From any thread. Raises OSError."""
         with self._lock:
-            if self._prepared is not None and self._prepared.stream_id == view.stream_id:
-                if self._prepared.grant:
-                    self._prepared.grant.end()
-                self._prepared = None
+            for one in self._prepared:
+                if one.stream_id == view.stream_id and one.grant:
+                    one.grant.end()
+            self._prepared = [one for one in self._prepared if one.stream_id != view.stream_id]
             self._source.reset(view, position)
             self.cursors.save()
         self._noticed(view)

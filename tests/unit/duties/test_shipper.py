@@ -406,6 +406,33 @@ def tmp_path_with(path: Path, data: bytes) -> Path:
     return path
 
 
+def test_small_batches_share_a_write_of_their_bounds(
+    tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight places, eight batches a write: what each of them waited for was the disk. Large ones go out at once."""
+    begun: list[int] = []
+    save = Cursors.save
+
+    def saved(cursors: Cursors) -> bool:
+        begun.append(sum(len(one.inflight) for one in cursors.snapshot().values()))
+        return save(cursors)
+
+    monkeypatch.setattr(Cursors, "save", saved)
+    keys = {"max_bytes": Size(4 * len(span(10)))}
+    with Yard(tmp_path, forward(server, batch=small(1, in_flight=8))) as yard:
+        yard.write(spans(10, 26))
+        yard.run(settled(yard, 16))
+    assert 8 == begun[0]
+    assert once(10, 26) == numbers(bodies(server))
+
+    begun.clear()
+    with Yard(tmp_path, forward(server, batch=small(2, in_flight=8, **keys))) as yard:
+        yard.write(spans(26, 42))
+        yard.run(settled(yard, 16))
+    assert 1 == begun[0]
+    assert once(10, 42) == numbers(bodies(server))
+
+
 def test_moving_a_cursor_back_sends_again(tmp_path: Path, server: Hostile) -> None:
     """A reset while it runs: from that position on, each record once more."""
     with Yard(tmp_path, forward(server)) as yard:
