@@ -68,31 +68,16 @@ class Commands:
     # -- in the engine's thread
 
     def _rotate(self, names: list[str]) -> list[Rotated]:
-        self._look()
-        chosen = [stream for stream in self._chosen(names) if stream.facts.there or stream.departed]
-        outcomes = self._keeper.seal([Due(stream, "request") for stream in chosen])
+        self._engine.lookout.look_everywhere()
+        catalog = self._engine.catalog
+        chosen = catalog.find(names) if names else list(catalog.streams.values())
+        there = [stream for stream in chosen if stream.facts.there or stream.departed]
+        outcomes = self._keeper.seal([Due(stream, "request") for stream in there])
         self._keeper.retain()
         return [_rotated(outcome) for outcome in outcomes]
 
-    def _look(self) -> None:
-        self._engine.lookout.look_everywhere()
-
-    def _chosen(self, names: list[str]) -> list[Stream]:
-        streams = self._engine.catalog.streams
-        by_name = {printable(name): stream for name, stream in streams.items()}
-        if not names:
-            return list(streams.values())
-        unknown = [name for name in names if name not in by_name]
-        if unknown:
-            raise AgentError(
-                f"no stream is called {', '.join(map(repr, unknown))}",
-                path=self._engine.catalog.config.files.directory,
-                hint=f"there are: {', '.join(sorted(by_name)[:10]) or 'none yet'}",
-            )
-        return [by_name[name] for name in names]
-
     def _cleanup(self, *, dry_run: bool) -> list[PlanItem]:
-        self._look()
+        self._engine.lookout.look_everywhere()
         ready, _ = dues.find(self._engine.tools, self._engine.catalog.streams.values())
         items = [
             PlanItem(action="seal", stream=printable(due.stream.name), target=printable(due.stream.leaf),
