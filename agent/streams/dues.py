@@ -28,11 +28,11 @@ class Due:
     reason: str
 
 
-def find(tools: Tools, streams: Iterable[Stream]) -> tuple[list[Due], dict[Stream, plan.Due]]:
+def find(tools: Tools, streams: Iterable[Stream]) -> tuple[list[Due], dict[Stream, plan.Timing]]:
     """Which of these streams have to be sealed now, and what is known about the others' time."""
     now, wall = tools.clock.monotonic(), tools.clock.now()
     ready: list[Due] = []
-    later: dict[Stream, plan.Due] = {}
+    later: dict[Stream, plan.Timing] = {}
     for stream in streams:
         if stream.departed:
             ready.append(Due(stream, "rename"))
@@ -44,7 +44,7 @@ def find(tools: Tools, streams: Iterable[Stream]) -> tuple[list[Due], dict[Strea
         if not stream.facts.there or _refused(tools, stream):
             continue
         if now < stream.not_before:
-            later[stream] = plan.Due(None, stream.not_before)
+            later[stream] = plan.Timing(None, stream.not_before)
             continue
         verdict = _verdict(stream, now, wall)
         capture = _capture_at(stream, now)
@@ -55,7 +55,7 @@ def find(tools: Tools, streams: Iterable[Stream]) -> tuple[list[Due], dict[Strea
         elif capture is not None and capture <= now:
             ready.append(Due(stream, "capture"))
         elif capture is not None and (verdict.at is None or capture < verdict.at):
-            later[stream] = plan.Due(None, capture)
+            later[stream] = plan.Timing(None, capture)
         else:
             later[stream] = verdict
     return ready, later
@@ -84,7 +84,7 @@ def idle_part(stream: Stream) -> bool:
     return stream.open_part is not None and stream.rotation.capture is None
 
 
-def _verdict(stream: Stream, now: float, wall: float) -> plan.Due:
+def _verdict(stream: Stream, now: float, wall: float) -> plan.Timing:
     verdict = plan.due(growth(stream), stream.rotation, now, wall)
     if verdict.reason == "size" and not _large(stream):
         rules = msgspec.structs.replace(stream.rotation, max_size=None)

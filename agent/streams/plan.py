@@ -37,7 +37,7 @@ class Growth:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class Timing:
     """Why a stream is due, or None with the monotonic time at which it may be, as far as that is known."""
 
     reason: DueReason | None
@@ -45,27 +45,27 @@ class Due:
     kind: str = ""
 
 
-def due(growth: Growth, rotation: Rotation, now: float, wall: float) -> Due:
+def due(growth: Growth, rotation: Rotation, now: float, wall: float) -> Timing:
     """Decide whether a stream has to be sealed now."""
     live = growth.live_bytes
     if live <= 0:
-        return Due(None, None)
+        return Timing(None, None)
     if rotation.max_size is not None and live >= rotation.max_size:
-        return Due("size", now)
+        return Timing("size", now)
     times: list[tuple[float, str]] = []
     if live >= rotation.min_size:
         if rotation.max_age is not None and growth.since is not None:
             if now - growth.since >= rotation.max_age:
-                return Due("age", now)
+                return Timing("age", now)
             times.append((growth.since + rotation.max_age, "age"))
         if growth.scheduled is not None:
             if wall >= growth.scheduled:
-                return Due("schedule", now)
+                return Timing("schedule", now)
             times.append((now + growth.scheduled - wall, "schedule"))
     if rotation.max_size is not None and growth.rate > 0:
         times.append((now + (rotation.max_size - live) / growth.rate, "size"))
     at, kind = min(times, default=(None, ""))
-    return Due(None, at, kind)
+    return Timing(None, at, kind)
 
 
 def capture(rotation: Rotation, now: float, last: float, *, fresh: bool, quiet: float) -> float | None:

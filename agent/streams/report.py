@@ -89,7 +89,7 @@ def stream(engine: Engine, one: Stream, now: float, wall: float) -> StreamStatus
     # What does not grow any more comes due by its size at no time.
     verdict = plan.due(pace if growing else replace(pace, rate=0.0), one.rotation, now, wall)
     if one.refused:
-        verdict = plan.Due(None, None)
+        verdict = plan.Timing(None, None)
     state, why = _state(one)
     return StreamStatus(
         name=printable(one.name),
@@ -161,7 +161,7 @@ def _method(one: Stream) -> Method:
     return "in-place" if one.rotation.method == "auto" else one.rotation.method
 
 
-def _flags(engine: Engine, one: Stream, verdict: plan.Due) -> tuple[str, ...]:
+def _flags(engine: Engine, one: Stream, verdict: plan.Timing) -> tuple[str, ...]:
     flags: list[str] = []
     warn = engine.catalog.config.files.warn_size
     if warn is not None and one.live_bytes > warn:

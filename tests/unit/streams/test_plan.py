@@ -7,7 +7,7 @@ import pytest
 from agent.config import Retention, Rotation
 from agent.kit.units import Duration, Size
 from agent.streams import plan
-from agent.streams.plan import Due, Growth, Room, Shelf, Shelved
+from agent.streams.plan import Growth, Room, Shelf, Shelved, Timing
 
 NOW, WALL = 1000.0, 1_700_000_000.0
 
@@ -20,20 +20,20 @@ def rules(**keys: object) -> Rotation:
 @pytest.mark.parametrize(
     ("growth", "rotation", "expected"),
     [
-        (Growth(0, 0, None, None), rules(max_size=Size(1)), Due(None, None)),
-        (Growth(100, 0, 999, None), rules(max_size=Size(100)), Due("size", NOW)),
-        (Growth(99, 0, 999, None), rules(max_size=Size(100)), Due(None, None)),
-        (Growth(90, 5, 999, None), rules(max_size=Size(100)), Due(None, NOW + 2, "size")),
-        (Growth(1, 0, 940, None), rules(max_age=Duration(60)), Due("age", NOW)),
-        (Growth(1, 0, 950, None), rules(max_age=Duration(60)), Due(None, 1010.0, "age")),
-        (Growth(1, 0, 940, None), rules(max_age=Duration(60), min_size=Size(2)), Due(None, None)),
-        (Growth(1, 0, 999, WALL), rules(schedule="@daily"), Due("schedule", NOW)),
-        (Growth(1, 0, 999, WALL + 30), rules(schedule="@daily"), Due(None, NOW + 30, "schedule")),
-        (Growth(1, 0, 999, WALL + 30), rules(schedule="@daily", max_age=Duration(10)), Due(None, 1009.0, "age")),
-        (Growth(1, 0, None, None), rules(max_age=Duration(60)), Due(None, None)),
+        (Growth(0, 0, None, None), rules(max_size=Size(1)), Timing(None, None)),
+        (Growth(100, 0, 999, None), rules(max_size=Size(100)), Timing("size", NOW)),
+        (Growth(99, 0, 999, None), rules(max_size=Size(100)), Timing(None, None)),
+        (Growth(90, 5, 999, None), rules(max_size=Size(100)), Timing(None, NOW + 2, "size")),
+        (Growth(1, 0, 940, None), rules(max_age=Duration(60)), Timing("age", NOW)),
+        (Growth(1, 0, 950, None), rules(max_age=Duration(60)), Timing(None, 1010.0, "age")),
+        (Growth(1, 0, 940, None), rules(max_age=Duration(60), min_size=Size(2)), Timing(None, None)),
+        (Growth(1, 0, 999, WALL), rules(schedule="@daily"), Timing("schedule", NOW)),
+        (Growth(1, 0, 999, WALL + 30), rules(schedule="@daily"), Timing(None, NOW + 30, "schedule")),
+        (Growth(1, 0, 999, WALL + 30), rules(schedule="@daily", max_age=Duration(10)), Timing(None, 1009.0, "age")),
+        (Growth(1, 0, None, None), rules(max_age=Duration(60)), Timing(None, None)),
     ],
 )
-def test_due(growth: Growth, rotation: Rotation, expected: Due) -> None:
+def test_due(growth: Growth, rotation: Rotation, expected: Timing) -> None:
     """Size before age before schedule; else the earliest time at which one of them may come."""
     assert expected == plan.due(growth, rotation, NOW, WALL)
 
