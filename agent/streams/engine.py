@@ -24,7 +24,7 @@ from agent.streams.load import Loader
 from agent.streams.lookout import Lookout
 from agent.streams.recover import Recovery
 from agent.streams.release import Releaser
-from agent.streams.retain import Retainer
+from agent.streams.retire import Retirer
 from agent.streams.rotate import Rotator
 from agent.streams.rounds import Rounds
 from agent.streams.seal import Sealer
@@ -92,7 +92,7 @@ class Engine:
         ballast = Ballast(own, place.archive) if own else None
         self.squeeze = Squeeze(tools, catalog, self.sealer, self.rounds, ballast)
         self.rotator = Rotator(tools, self.sealer, self.squeeze, self.rounds, self.releaser, departures, loader)
-        self.shelves = Shelves(tools, catalog, self.survey, self.ages, self.holding, Retainer(tools), loader)
+        self.shelves = Shelves(tools, catalog, self.survey, self.ages, self.holding, Retirer(tools), loader)
         loader.load(place)
 
     def close(self) -> None:

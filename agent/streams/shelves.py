@@ -14,7 +14,7 @@ from agent.streams.catalog import Catalog, Stream
 from agent.streams.failures import failed
 from agent.streams.holding import Holding
 from agent.streams.load import Loader
-from agent.streams.retain import Retainer
+from agent.streams.retire import Retirer
 from agent.streams.survey import Survey
 from agent.streams.tools import Tools
 
@@ -28,7 +28,7 @@ class Shelves:
     survey: Survey
     ages: Ages
     holding: Holding
-    retainer: Retainer
+    retirer: Retirer
     loader: Loader
 
     def surplus(self, total: int) -> list[tuple[Stream, plan.Retire]]:
@@ -48,7 +48,7 @@ class Shelves:
         for stream, item in items:
             self.tools.breathe()
             try:
-                self.retainer.carry_out(stream, item)
+                self.retirer.retire(stream, item)
                 self.ages.forget(stream.id, item.segment.name)
             except (OSError, AgentError) as error:
                 failed(self.tools, stream, error)

@@ -27,13 +27,13 @@ from agent.streams.segment import Segment
 from agent.streams.tools import Tools
 
 
-class Retainer:
+class Retirer:
     """Deletes segments; one thread uses it."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
 
-    def carry_out(self, stream: Stream, item: Retire) -> None:
+    def retire(self, stream: Stream, item: Retire) -> None:
         """Delete one segment. Raises OSError, the segment is there still then."""
         found = next((one for one in stream.segments if one.name == item.segment.name), None)
         if found is None:
