@@ -43,7 +43,7 @@ RELEASE_RATE = 160e6
 """Bytes a second that are released of one stream, so that its writer hardly feels it: 8 MiB each 50 ms."""
 
 SEALED_A_STEP = 256 << 20
-"""Bytes after which what else is due waits for the next step: files that come due meanwhile are not behind a backlog."""
+"""Bytes after which what else is due waits for the next step, so that what comes due meanwhile need not."""
 
 RELEASE_EVERY = 0.1
 """Seconds between two rounds of release that leave nothing pending: each one makes a writer wait, a large one no longer
@@ -89,6 +89,8 @@ class Keeper:
         self._deadlines: dict[Stream, float] = {}
         self._next_release = 0.0
         self._next_snapshot = 0.0
+        self._seen_at_work = float("inf")
+        """When a step that takes long, as the first one over a large backlog, shows what it has done by then."""
         self._lines = Lines(self.engine, clock)
         self._gauges = Gauges(self.engine, metrics)
         self._retainer = Retainer(self.engine, components)
@@ -126,8 +128,7 @@ class Keeper:
     def _breathe(self) -> None:
         if self._stopping.is_set():
             raise StoppingError("the agent is stopping")
-        # A step that takes long, as the first one over a large backlog, is seen at work.
-        if self._snapshot is not None and self._clock.monotonic() >= self._next_snapshot:
+        if self._clock.monotonic() >= self._seen_at_work:
             self.publish()
 
     @property
@@ -145,6 +146,7 @@ class Keeper:
 
     def step(self, now: float) -> float | None:
         """One pass over what is due; the monotonic time of the next."""
+        self._seen_at_work = now + SNAPSHOT_EVERY
         self._breathe()
         asked = self.requests.serve()
         self._check_root()
@@ -164,7 +166,7 @@ class Keeper:
             self.engine.squeeze.cramped = False
             self.retain()
             self._deadlines.update(dict.fromkeys(self.engine.rounds.bury(), now))
-        self._lines.touch(candidates)
+        self._lines.touch(stream for stream in candidates if stream.refused)
         self._lines.touch(outcome.stream for outcome in outcomes)
         if asked or now >= self._next_snapshot:
             self.publish()
@@ -287,7 +289,7 @@ class Keeper:
     def publish(self) -> None:
         """Replace the snapshot by one of now."""
         now = self._clock.monotonic()
-        self._next_snapshot = now + SNAPSHOT_EVERY
+        self._next_snapshot = self._seen_at_work = now + SNAPSHOT_EVERY
         watcher = self._watcher.status() if self._watcher else WatcherStatus(mode="stopped")
         self._snapshot = snapshot = report.status(
             self.engine,

@@ -10,10 +10,14 @@ import pytest
 
 from agent.config import Files, Retention, Rotation
 from agent.control import WatcherStatus
+from agent.duties import keeper as duty
 from agent.duties.retainer import RETAIN_EVERY
 from agent.duties.snapshot import Gauges
 from agent.kit.errors import AgentError, LockedError, StoppingError
 from agent.kit.units import Duration, Size
+from agent.streams.dues import Due
+from agent.streams.outcome import Sealed
+from agent.streams.rotate import Rotator
 from tests.support.bench import LEAF, Writer, at
 from tests.unit.duties.conftest import House, big
 
@@ -268,3 +272,37 @@ def test_what_is_refused_has_no_next_rotation(house: House) -> None:
     (line,) = house.keeper.status().streams
 
     assert ("refused", "", None) == (line.state, line.next_rotation.reason, line.next_rotation.at)
+
+
+def test_a_large_backlog_is_sealed_by_steps_the_least_first(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step seals about so many bytes, and at least one stream; the next one follows at once."""
+    monkeypatch.setattr(duty, "SEALED_A_STEP", 60_000)
+    for name, records in (("a.log", 90), ("b.log", 50), ("c.log", 20)):
+        Writer(house.path / name).write(big(0, records)).close()
+    sealed = []
+    for _ in range(3):
+        before = set(house.segments())
+        house.step(1)
+        sealed.append(sorted(name.partition("_")[0] for name in set(house.segments()) - before))
+
+    assert [["b", "c"], ["a"], []] == sealed
+
+
+def test_a_long_step_is_seen_at_work(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks once the agent is ready finds every file, also while the first step still seals them."""
+    Writer(house.path / LEAF).write(big(0, 500)).close()
+    seen: list[tuple[bool, int, float]] = []
+    real, began = Rotator.seal, house.clock.now()
+
+    def slow(rotator: Rotator, ready: list[Due]) -> list[Sealed]:
+        for _ in range(2):
+            answer = house.keeper.status()
+            seen.append((answer.ready, answer.streams[0].live_bytes, answer.now - began))
+            house.clock.advance(5)
+            rotator.tools.breathe()
+        return real(rotator, ready)
+
+    monkeypatch.setattr(Rotator, "seal", slow)
+    house.step()
+
+    assert [(True, 500_000, 0.0), (True, 500_000, 5.0)] == seen
