@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ from agent.kit.disk import Directory
 
 NAME = "streams.jsonl"
 _ROOM = 4 << 20
+_UNTOLD = -1
+"""In the place of a checksum: the next hint is written, whatever it says."""
 
 
 class Hint(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +82,7 @@ class Hints:
     def note(self, hint: Hint) -> None:
         """Append a hint when it says something new. A disk that takes nothing is no reason to stop."""
         line = _line(hint)
-        value = hash(line)
+        value = zlib.crc32(line)
         if self._noted.get(hint.id) == value:
             return
         try:
@@ -87,9 +90,13 @@ class Hints:
         except OSError:
             self.failures += 1
             self.close()
-            self._noted.pop(hint.id, None)
+            self._noted[hint.id] = _UNTOLD  # the line before it stays in the journal
         else:
             self._noted[hint.id] = value
+
+    def keep(self, stream_id: str) -> None:
+        """Let compaction leave a stream's last line, though nothing was noted of it since the start."""
+        self._noted.setdefault(stream_id, _UNTOLD)
 
     def forget(self, stream_id: str) -> None:
         """Leave a stream out from the next compaction on."""

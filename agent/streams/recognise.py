@@ -130,9 +130,10 @@ def accept(stream: Stream, live: Live, first: int) -> bool:
         return True
     path = f"{stream.place.home.path}/{live.name}"
     sample = live.read(first, _SAMPLE)
-    if _binary(live, sample):
+    named_json = stream.leaf.endswith(JSON_SUFFIXES)
+    if _many_runs(sample) or (_length_prefixed(live) and not (named_json and _json_line(sample))):
         raise refusal("not_a_log", path)
-    if stream.leaf.endswith(JSON_SUFFIXES):
+    if named_json:
         end = sample.find(b"\n")
         if end < 0 and len(sample) == _SAMPLE:
             sample = live.read(first, _FIRST_LINE)
@@ -162,13 +163,21 @@ def _json_value(line: bytes) -> bool:
     return True
 
 
-def _binary(live: Live, sample: bytes) -> bool:
-    """True for a length prefix at the very start, or for many runs of NULs between data."""
+def _json_line(sample: bytes) -> bool:
+    """True when the first line is one whole object or array: NULs before it are those of a writer's kept offset."""
+    line, ended, _ = sample.partition(b"\n")
+    return ended != b"" and line[:1] in (b"{", b"[") and _json_value(line)
+
+
+def _length_prefixed(live: Live) -> bool:
+    """True when the file begins with NULs that somebody wrote, and goes on within a length's four bytes."""
     head = live.read(0, 5)
-    if head[:1] == b"\0" and live.data_from(0) == 0 and head.strip(b"\0"):
-        return True
-    runs = [run for run in sample.strip(b"\0").split(b"\0") if run]
-    return len(runs) > _MANY_RUNS
+    return head[:1] == b"\0" and live.data_from(0) == 0 and head.strip(b"\0") != b""
+
+
+def _many_runs(sample: bytes) -> bool:
+    """True for many runs of NULs between data."""
+    return sum(map(bool, sample.strip(b"\0").split(b"\0"))) > _MANY_RUNS
 
 
 def _shrink_within(tools: Tools, stream: Stream, life: Incarnation, size: int) -> None:

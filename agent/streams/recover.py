@@ -57,6 +57,8 @@ class Recovery:
     def restore(self, stream: Stream) -> None:
         """Set the stream's life from its newest segment and the hint, and what has to be released once more."""
         hint = self.hints.get(stream.id)
+        if hint:
+            self.tools.hints.keep(stream.id)
         life = self._from_segments(stream, hint)
         if hint and life and self._doubtful(life, hint) and not _nothing_left(stream, life):
             # What the hint tells may not have reached the medium: the file itself is asked whether that life began.
@@ -228,7 +230,7 @@ class Recovery:
             if name in names.hidden_names(entry.name) and entry.is_file(follow_symlinks=False):
                 return self.catalog.stream(place, entry.name, stream_id)
         leaf = name[1:].rpartition(".")[0]
-        if name in names.hidden_names(leaf):  # the file is gone as well
+        if names.is_open(name) and names.open_name(leaf) == name:  # the file is gone as well
             return self.catalog.stream(place, leaf, stream_id)
         return None
 

@@ -111,6 +111,8 @@ class Machine:
         self._rules = (0, 0)
         self._boot = "boot-0"
         self._boots = 0
+        self._forgotten = False
+        """Somebody removed the state: a part that was never published, and whose file is gone, is nobody's then."""
         self.promised: set[str] = set()
         release.PIECE = PIECE
 
@@ -392,6 +394,7 @@ class Machine:
         self._close()
         # A reset cannot be told from a truncation then: positions may stay unused, of which no audit tells.
         self.writer.emptied.append(0)
+        self._forgotten = True
         shutil.rmtree(self.directory / STATE, ignore_errors=True)
 
     # -- the end
@@ -432,7 +435,7 @@ class Machine:
             found.append(f"segments vanished: {sorted(self.promised - names)}")
         if verdict.live:
             found.append(f"{verdict.live} records were left unsealed")
-        quarantined = list((self.directory / STATE / "quarantine").glob("*"))
-        if quarantined:
-            found.append(f"quarantined: {[path.name for path in quarantined]}")
+        aside = [path.name for path in (self.directory / STATE / "quarantine").glob("*")]
+        if [name for name in aside if not (self._forgotten and ".part." in name)]:
+            found.append(f"quarantined: {aside}")
         return found

@@ -111,8 +111,15 @@ CASES: dict[str, list[Action]] = {
         ("step", 997932), ("spill", 181353), ("delete", 520694), ("look", 417580), ("fill", 648813),
         ("reboot", 644245), ("spill", 957002),
     ],
-    "a part whose file and whose state were both deleted was quarantined": [
-        ("meanwhile", 710646), ("kill", 391671), ("forget", 652203), ("delete", 334240),
+    "what could not be noted on a full disk took what had been noted with it, and a loss was counted again": [
+        ("write", 217068), ("write", 654568), ("reopen", 993040), ("meanwhile", 443330), ("capture", 757245),
+        ("meanwhile", 935858), ("write", 582810), ("step", 606963), ("fill", 269979), ("crash", 573398),
+    ],
+    "what could not be noted on a full disk took what had been noted with it, and a renamed file was left": [
+        ("spill", 570458), ("reload", 271755), ("rename", 970029), ("fill", 454665), ("kill", 242199),
+    ],
+    "NULs before a kept offset of four bytes were taken for a message's length": [
+        ("reopen", 1), ("half", 1), ("truncate", 0), ("write", 5), ("step", 0),
     ],
     "a part that S had moved over was dropped, and its records were left unsealed": [
         ("write", 108061), ("look", 609851), ("capture", 102163), ("crash", 574351),

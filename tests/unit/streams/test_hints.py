@@ -26,6 +26,10 @@ def lines(directory: Directory) -> int:
     return Path(directory.path, NAME).read_bytes().count(b"\n")
 
 
+def _full(*_: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
 def test_what_was_said_is_not_said_again(directory: Directory) -> None:
     """A line is written when it says something new of a stream, and only then."""
     hints = Hints(directory)
@@ -56,20 +60,45 @@ def test_a_line_that_could_not_be_written_is_written_later(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk stops nothing, is counted, and the same hint is not taken for noted."""
-
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
-
     hints = Hints(directory)
     hint = Hint(stream="a.json", id=ONE, largest=7)
     with monkeypatch.context() as disk:
-        disk.setattr("agent.kit.disk.write_all", full)
+        disk.setattr("agent.kit.disk.write_all", _full)
         hints.note(hint)
     assert 1 == hints.failures
     hints.note(hint)
 
     assert {ONE: hint} == Hints(directory).load()
     hints.close()
+
+
+def test_compaction_on_a_full_disk_loses_no_line(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be noted leaves what was noted before, in the journal and after its compaction."""
+    hints = Hints(directory)
+    before = Hint(stream="a.json", id=ONE, largest=7)
+    hints.note(before)
+    with monkeypatch.context() as disk:
+        disk.setattr("agent.kit.disk.write_all", _full)
+        hints.note(Hint(stream="a.json", id=ONE, largest=8))
+    hints.compact()
+
+    assert {ONE: before} == Hints(directory).load()
+    hints.close()
+
+
+def test_compaction_keeps_what_a_start_found(directory: Directory) -> None:
+    """A stream of which nothing new was noted since the start keeps its line."""
+    hint = Hint(stream="a.json", id=ONE, largest=7)
+    first = Hints(directory)
+    first.note(hint)
+    first.close()
+    second = Hints(directory)
+    second.keep(ONE)
+    second.note(Hint(stream="b.json", id=TWO))
+    second.compact()
+
+    assert hint == Hints(directory).load()[ONE]
+    second.close()
 
 
 @pytest.mark.parametrize(

@@ -429,6 +429,30 @@ def test_length_prefixed_messages_are_refused(bench: Bench, prefix: bytes) -> No
     assert content == (bench.path / "proto.json").read_bytes()
 
 
+@pytest.mark.parametrize("offset", [1, 2, 3, 4])
+def test_a_few_nuls_before_json_lines_are_no_length(bench: Bench, offset: int) -> None:
+    """C9: a writer that keeps an offset of a few bytes when its file is emptied goes on with lines."""
+    bench.writer().write(b"\0" * offset + b'{"a":1}\n' * 3)
+    bench.seal()
+    bench.clock.advance(copying.NUL_GRACE)
+    bench.seal()
+
+    assert b'{"a":1}\n' * 3 == bench.sealed()
+
+
+@pytest.mark.parametrize("low", [0x35, 0x7B, 0x5B])
+def test_a_length_that_looks_like_text_is_one(bench: Bench, low: int) -> None:
+    """C9: a message of 53, 91 or 123 bytes whose first byte is a line end, as a Collector's are, is no JSON line."""
+    bench.writer(leaf="proto.json").write((bytes([0, 0, 0, low, 10]) + b"x" * (low - 1)) * 2)
+    bench.seal("proto.json")
+    bench.clock.advance(copying.NUL_GRACE)
+
+    outcome = bench.seal("proto.json")[0]
+
+    assert isinstance(outcome.error, RefusedError)
+    assert "not_a_log" == outcome.error.reason
+
+
 def test_many_nul_runs_are_no_log(bench: Bench) -> None:
     """C9: binary data is refused, not cut to pieces."""
     bench.writer(leaf="core.log").write(b"ab\0cd\0ef\0gh\0ij\0kl\0\n" * 100)
