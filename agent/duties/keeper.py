@@ -87,6 +87,8 @@ class Keeper:
         self.own: Callable[[], Own | None] = lambda: None
         self._watcher: Watcher | None = None
         self._deadlines: dict[Stream, float] = {}
+        self._unsealed = 0
+        """Bytes that are due and wait for the next step."""
         self._next_release = 0.0
         self._next_snapshot = 0.0
         self._seen_at_work = float("inf")
@@ -219,6 +221,7 @@ class Keeper:
         for stream in candidates:
             self._deadlines.pop(stream, None)
         ready, rest = dues.share(ready, SEALED_A_STEP)
+        self._unsealed = sum(due.stream.live_bytes for due in rest)
         self._deadlines.update(dict.fromkeys((due.stream for due in rest), self._clock.monotonic()))
         outcomes = self.seal(ready)
         # What was just sealed may be due again soon, if it goes on growing as it did.
@@ -259,7 +262,7 @@ class Keeper:
 
     def retain(self) -> None:
         """Delete what the rules say, and keep room for what is to be sealed."""
-        self._lines.touch(self._retainer.retain(self._clock.monotonic()))
+        self._lines.touch(self._retainer.retain(self._clock.monotonic(), self.engine.rounds.coming + self._unsealed))
         if self.engine.lookout.observed:
             self.views.keep({stream.id for stream in self.engine.catalog.all()})
         self.engine.squeeze.keep_room()

@@ -38,11 +38,14 @@ class Retainer:
         """Segments came: the next pass is soon."""
         self.next = min(self.next, max(now, self._last + RETAIN_SOON))
 
-    def retain(self, now: float) -> list[Stream]:
-        """One pass; the streams of which something went."""
+    def retain(self, now: float, coming: int = 0) -> list[Stream]:
+        """One pass; the streams of which something went.
+
+        No segment goes for the sake of the `coming` bytes, which sealing gives back in the next moments.
+        """
         self.next, self._last = now + RETAIN_EVERY, now
         usage = report.directory(self._engine)
-        items = self._engine.shelves.surplus(usage.total_bytes)
+        items = self._engine.shelves.surplus(usage.total_bytes - coming)
         if not self._engine.survey.swept:
             items = []  # a stream that was not looked at yet only seems to be gone
         if items:

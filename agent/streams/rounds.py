@@ -34,6 +34,12 @@ class Rounds:
         self.resting: dict[Stream, None] = {}
         """Streams that may be set back to size 0, in the order in which they came to rest."""
 
+    @property
+    def coming(self) -> int:
+        """Bytes on disk that are in segments already and are about to be given back."""
+        waiting = (one for one in self._releasing if not one.refused and one not in self.stuck)
+        return sum(min(one.facts.allocated, sum(part.source.length for part in one.pending)) for one in waiting)
+
     def add(self, stream: Stream) -> None:
         """Something of the stream was sealed: give it back, or where nothing is pending, let the file rest."""
         (self._releasing if stream.pending else self.resting)[stream] = None

@@ -306,3 +306,25 @@ def test_a_long_step_is_seen_at_work(house: House, monkeypatch: pytest.MonkeyPat
     house.step()
 
     assert [(True, 500_000, 0.0), (True, 500_000, 5.0)] == seen
+
+
+def test_no_segment_goes_for_the_sake_of_what_is_given_back_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backlog above `max_total` that is just being sealed and released costs no archive."""
+    monkeypatch.setattr(duty, "SEALED_A_STEP", 1)
+    monkeypatch.setattr(duty, "RELEASE_RATE", 1)
+    house = House(tmp_path, retention=Retention(keep=0, max_age=None, max_total=Size(8_000_000)))
+    house.open()
+    writers = [Writer(house.path / name).write(big(0, 12_000)) for name in ("a.log", "b.log", "c.log")]
+    counts = []
+    for _ in range(12):
+        house.step(RETAIN_EVERY)
+        counts.append(len(house.segments()))
+
+    assert counts == sorted(counts)
+    assert {"seal"} < {*house.events()}
+    assert "retire" not in house.events()
+    assert 3 == counts[-1]
+    for writer in writers:
+        writer.close()
