@@ -27,10 +27,6 @@ class BusyError(AgentError):
     """As much is being practised already as may be at once."""
 
 
-class UnknownError(AgentError):
-    """There is no drill of that id, or no more."""
-
-
 class ImpossibleError(AgentError):
     """What is asked for cannot be practised with this configuration."""
 

@@ -30,7 +30,7 @@ from agent.duties.requests import Requests
 from agent.kit import disk, log
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
-from agent.kit.errors import AgentError, every
+from agent.kit.errors import UnknownError, every
 from agent.metrics import AlertState, Metrics
 
 if TYPE_CHECKING:
@@ -258,11 +258,11 @@ class Alerter:
 
 
 def find(rules: Iterable[Rule], name: str) -> Rule:
-    """The rule of this name. Raises AgentError that names those which there are."""
+    """The rule of this name. Raises UnknownError that names those which there are."""
     known = {rule.name: rule for rule in rules}
     if name not in known:
         hint = f"known are {', '.join(known)}" if known else "no [[alert]] is configured"
-        raise AgentError(f"there is no alert {name!r}", hint=hint)
+        raise UnknownError(f"there is no alert {name!r}", hint=hint)
     return known[name]
 
 

@@ -26,7 +26,7 @@ from agent.duties.processing import chain
 from agent.duties.shipper import Consumer
 from agent.kit import log
 from agent.kit.clock import Clock
-from agent.kit.errors import AgentError, printable
+from agent.kit.errors import AgentError, NoAnswerError, UnknownError, printable
 from agent.metrics import Metrics, Sample
 from agent.sinks.base import ErrorClass, Reject, Retry
 from agent.sinks.build import build
@@ -166,7 +166,7 @@ class Forwards:
         there = {printable(one.name): one for one in self._views.all() if chosen.forward.selects(one.name)}
         unknown = [name for name in streams if name not in there]
         if unknown:
-            raise AgentError(
+            raise UnknownError(
                 f"{consumer} has no stream {', '.join(map(repr, unknown))}",
                 hint=f"there are: {', '.join(sorted(there)[:10]) or 'none yet'}",
             )
@@ -187,12 +187,12 @@ class Forwards:
         try:
             return asyncio.run_coroutine_threadsafe(_replay(chosen, ids), self._loop).result(timeout)
         except TimeoutError:
-            raise AgentError(f"not done within {timeout:g} s; it goes on", hint="see the agent's log") from None
+            raise NoAnswerError(f"not done within {timeout:g} s; it goes on", hint="see the agent's log") from None
 
     def _consumer(self, name: str) -> Consumer:
         if name not in self.consumers:
             known = ", ".join(self.consumers) or "none is configured"
-            raise AgentError(f"no forward is called {name!r}", hint=f"there are: {known}")
+            raise UnknownError(f"no forward is called {name!r}", hint=f"there are: {known}")
         return self.consumers[name]
 
 
@@ -274,7 +274,7 @@ def _chosen(letters: DeadLetters, ids: list[str]) -> list[Letter]:
     found = list(letters.all())
     unknown = set(ids) - {one.id for one in found}
     if unknown:
-        raise AgentError(
+        raise UnknownError(
             f"there is no dead letter {', '.join(sorted(unknown))}", hint="`dead-letters list` has the ids"
         )
     return [one for one in found if not ids or one.id in ids]

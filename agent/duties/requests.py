@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
-from agent.kit.errors import AgentError
+from agent.kit.errors import NoAnswerError, StoppingError
 
 Answer = TypeVar("Answer")
 
@@ -24,17 +24,17 @@ class Requests:
     def ask(self, call: Callable[[], Answer], timeout: float) -> Answer:
         """Have `call` run by the owning thread and wait for its answer; raises what it raises.
 
-        Raises AgentError when there is no answer within `timeout` seconds; the call may still be carried out.
+        Raises NoAnswerError when there is none within `timeout` seconds, StoppingError when there will be none.
         """
         if self._closed:
-            raise AgentError("the agent is stopping", hint="try again when it runs")
+            raise _stopping()
         future: Future[Answer] = Future()
         self._queue.put((call, future))
         self._wake()
         try:
             return future.result(timeout)
         except FutureTimeout:
-            raise AgentError(
+            raise NoAnswerError(
                 f"no answer within {timeout:g} s; the agent is busy, the request may still be carried out",
                 hint="look at `telemetry-agent status` and the log",
             ) from None
@@ -66,4 +66,8 @@ class Requests:
         self._closed = True
         while not self._queue.empty():
             _, future = self._queue.get_nowait()
-            future.set_exception(AgentError("the agent is stopping", hint="try again when it runs"))
+            future.set_exception(_stopping())
+
+
+def _stopping() -> StoppingError:
+    return StoppingError("the agent is stopping", hint="try again when it runs")

@@ -85,6 +85,14 @@ class CorruptError(AgentError):
     """A segment, part or state file whose content contradicts its own checksums or its neighbours."""
 
 
+class UnknownError(AgentError):
+    """There is nothing of the name that was asked for."""
+
+
+class NoAnswerError(AgentError):
+    """Whoever should carry out a request did not in time; it may still be carried out."""
+
+
 class StoppingError(AgentError):
     """A long step was asked to end early; whatever it did so far is safe to find again."""
 

@@ -27,11 +27,10 @@ from agent.control.drills import (
     OutageProgress,
     Severity,
     State,
-    UnknownError,
 )
 from agent.kit import log
 from agent.kit.clock import Clock
-from agent.kit.errors import AgentError, StoppingError
+from agent.kit.errors import AgentError, StoppingError, UnknownError
 from agent.kit.lines import LineFile
 from agent.rehearsal import load
 from agent.rehearsal.load import BYTES_A_SPAN, Load

@@ -9,9 +9,11 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from agent.config import Config, Retention, Rotation
 from agent.kit.disk import Directory
-from agent.kit.errors import AgentError, RefusedError, printable
+from agent.kit.errors import RefusedError, UnknownError, printable
 from agent.streams import segment
 from agent.streams.incarnation import Incarnation
 from agent.streams.position import Identity
@@ -44,8 +46,7 @@ class Place:
         return f"{self.relative}/{leaf}" if self.relative else leaf
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(msgspec.Struct, gc=False):
     """What the last look saw of a live file; sizes in bytes, `since` monotonic and wall time in seconds."""
 
     there: bool = False
@@ -141,8 +142,10 @@ class Stream:
     @property
     def live_bytes(self) -> int:
         """Apparent bytes beyond S; the true live size is asked of the file when it matters."""
+        if not self.facts.there:
+            return 0
         sealed = self.incarnation.sealed if self.incarnation else 0
-        return max(0, self.facts.size - sealed) if self.facts.there else 0
+        return max(0, self.facts.size - sealed) if sealed else self.facts.size
 
     @property
     def open_part(self) -> Segment | None:
@@ -268,11 +271,11 @@ class Catalog:
             one.facts.scheduled = None
 
     def find(self, wanted: Sequence[str]) -> list[Stream]:
-        """The streams of these printable names. Raises AgentError, which names some, where one is not there."""
+        """The streams of these printable names. Raises UnknownError, which names some, where one is not there."""
         by_name = {printable(name): stream for name, stream in self.streams.items()}
         unknown = [name for name in wanted if name not in by_name]
         if unknown:
-            raise AgentError(
+            raise UnknownError(
                 f"no stream is called {', '.join(map(repr, unknown))}",
                 path=self.config.files.directory,
                 hint=f"there are: {', '.join(sorted(by_name)[:10]) or 'none yet'}",

@@ -12,8 +12,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.control import Control
-from agent.control.drills import BusyError, ImpossibleError, UnknownError
-from agent.kit.errors import AgentError, ConfigError, LockedError, RefusedError, StoppingError
+from agent.control.drills import BusyError, ImpossibleError
+from agent.kit.errors import (
+    AgentError,
+    ConfigError,
+    LockedError,
+    NoAnswerError,
+    RefusedError,
+    StoppingError,
+    UnknownError,
+)
 from agent.web.messages import BadRequestError, Cleanup, Failure, Reload, Rotate
 from agent.web.views import to_json
 
@@ -30,6 +38,7 @@ _STATUS: tuple[tuple[type[AgentError], int], ...] = (
     (LockedError, 409),
     (RefusedError, 409),
     (StoppingError, 503),
+    (NoAnswerError, 504),
     (AgentError, 500),
 )
 

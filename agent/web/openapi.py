@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of the pages that anybody may read, made of the structs that the pages answer with."""
+"""The OpenAPI 3.1 description of what is served by TCP, made of the structs that are asked with and answered."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agent import __version__
-from agent.control import AlertsStatus, CheckStatus, Segments, Status, StreamStatus
+from agent.control import AlertsStatus, CheckStatus, PlanItem, Reloaded, Rotated, Segments, Status, StreamStatus
 from agent.control.drills import Drill
 from agent.web.messages import (
+    Cleanup,
     ConfigKey,
     FailCollector,
     Failure,
@@ -20,6 +21,8 @@ from agent.web.messages import (
     PracticeHealth,
     PracticeMetrics,
     Probe,
+    Reload,
+    Rotate,
     StartTest,
 )  # fmt: skip
 
@@ -42,6 +45,8 @@ class Page(NamedTuple):
     """Media types in which the answers may also be text."""
     body: Any = None
     """A struct where the page is asked by POST."""
+    whole: bool = True
+    """The body must be there; else an empty one means its defaults."""
 
 
 def _flag(name: str, description: str) -> dict[str, Any]:
@@ -95,41 +100,53 @@ TEST_PAGES = (
 )
 """There with `[web] test_endpoints = true`."""
 
+_TOLD = {400: Failure, 401: None, 404: Failure, 409: Failure, 422: Failure, 503: Failure, 504: Failure}
+
+ADMIN_PAGES = (
+    Page("/api/v1/rotate", "Seal now.", {200: list[Rotated], **_TOLD}, body=Rotate, whole=False),
+    Page("/api/v1/cleanup", "One pass of everything due.", {200: list[PlanItem], **_TOLD}, body=Cleanup, whole=False),
+    Page("/api/v1/reload", "Read the configuration again.", {200: Reloaded, **_TOLD}, body=Reload, whole=False),
+)
+"""There with `[web] admin_token_file`, for the bearer of the token."""
+
+_TOKEN = {"type": "http", "scheme": "bearer", "description": "The content of the file that web.admin_token_file names."}
+
 
 @cache
-def description(*, tests: bool = False) -> dict[str, Any]:
-    """The whole document, with the pages for tests where they are on."""
-    pages = PAGES + TEST_PAGES if tests else PAGES
+def description(*, tests: bool = False, admin: bool = False) -> dict[str, Any]:
+    """The whole document, with the pages for tests and those that change something where they are on."""
+    pages = PAGES + TEST_PAGES * tests + ADMIN_PAGES * admin
     types = [kind for page in pages for kind in (*page.answers.values(), page.body) if kind]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     by_type = dict(zip(map(str, types), schemas, strict=True))
-    about = (
-        "Watches, rotates and keeps telemetry files; what it knows may be read here. What changes something is not "
-        "described here: it is there for the bearer of the admin token alone, see the README."
-    )
-    if tests:
-        about = "Watches, rotates and keeps telemetry files; what it knows may be read here, and tests may be begun."
+    about = "Watches, rotates and keeps telemetry files; what it knows may be read here"
+    about += ", and tests may be begun." if tests else "."
+    if not admin:
+        about += " With web.admin_token_file, what changes something is here too."
     return {
         "openapi": "3.1.0",
         "info": {"title": "telemetry-agent", "version": __version__, "description": about},
-        "paths": {page.path: {"post" if page.body else "get": _operation(page, by_type)} for page in pages},
-        "components": {"schemas": components},
+        "paths": {
+            page.path: {"post" if page.body else "get": _operation(page, by_type, token=admin)} for page in pages
+        },
+        "components": {"schemas": components, **({"securitySchemes": {"token": _TOKEN}} if admin else {})},
     }
 
 
-def _operation(page: Page, schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    body = {"required": True, "content": {"application/json": {"schema": schemas.get(str(page.body), {})}}}
+def _operation(page: Page, schemas: dict[str, dict[str, Any]], *, token: bool) -> dict[str, Any]:
+    body = {"required": page.whole, "content": {"application/json": {"schema": schemas.get(str(page.body), {})}}}
     return {
         "summary": page.summary,
         "operationId": re.sub(r"\W+", "_", page.path.strip("/")).strip("_") or "landing",
         "parameters": list(page.query),
         **({"requestBody": body} if page.body else {}),
+        **({"security": [{"token": []}]} if page.body and token else {}),
         "responses": {str(code): _answer(page, kind, schemas) for code, kind in page.answers.items()},
     }
 
 
 def _answer(page: Page, kind: Any, schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    content = {media: {"schema": _TEXT} for media in page.text}
+    content = {media: {"schema": _TEXT} for media in page.text or (() if kind else ("text/plain",))}
     if kind:
         content["application/json"] = {"schema": schemas[str(kind)]}
     return {"description": page.summary, "content": content}

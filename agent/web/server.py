@@ -68,9 +68,9 @@ class WebServer:
     ) -> None:  # fmt: skip
         facts = facts or Facts()
         probes = Probes(components, clock, heartbeat=heartbeat, ready=ready, deadline=deadline, facts=facts)
-        pages = routes.readable(Views(control, metrics, probes, service_version, facts, clock))
-        pages += routes.practising(facts.drills, control, probes)
         self._doors = doors or Doors(Web(), clock)
+        pages = routes.readable(Views(control, metrics, probes, service_version, facts, self._doors, clock))
+        pages += routes.practising(facts.drills, control, probes)
         self._metrics = metrics
         admin = routes.changing(Commands(control, _LONGEST), "/api/v1")
         self._public = routes.application(

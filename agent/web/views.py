@@ -16,6 +16,7 @@ from agent.kit.clock import Clock
 from agent.kit.errors import AgentError
 from agent.metrics import Metrics
 from agent.web import exposition, openapi
+from agent.web.doors import Doors
 from agent.web.exposition import Exposition
 from agent.web.facts import Facts
 from agent.web.messages import BadRequestError, Probe
@@ -29,11 +30,13 @@ class Views:
     """The handlers of GET requests."""
 
     def __init__(
-        self, control: Control, metrics: Metrics, probes: Probes, service_version: str, facts: Facts, clock: Clock
-    ) -> None:
+        self, control: Control, metrics: Metrics, probes: Probes, service_version: str, facts: Facts, doors: Doors,
+        clock: Clock,
+    ) -> None:  # fmt: skip
         self._clock = clock
         self._control = control
         self._facts = facts
+        self._doors = doors
         self._waiting = anyio.CapacityLimiter(4)  # pages that wait for the keeper, so that they never take every thread
         self._exposition = Exposition(metrics.registry)
         self._probes = probes
@@ -112,7 +115,8 @@ class Views:
 
     async def description(self, _: Request) -> Response:
         """The OpenAPI description of these pages."""
-        return to_json(openapi.description(tests=self._facts.drills is not None))
+        tests, admin = self._facts.drills is not None, self._doors.rules().token is not None
+        return to_json(openapi.description(tests=tests, admin=admin))
 
 
 def _limit(text: str | None) -> int:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from agent.config import Config, Files, Retention
-from agent.control.drills import STREAM, BusyError, Drill, ImpossibleError, OutageProgress, OutageReport, UnknownError
+from agent.control.drills import STREAM, BusyError, Drill, ImpossibleError, OutageProgress, OutageReport
 from agent.kit.clock import SystemClock
-from agent.kit.errors import StoppingError
+from agent.kit.errors import StoppingError, UnknownError
 from agent.kit.units import Size
 from agent.rehearsal import practice as practising
 from agent.rehearsal.outage import Outage, Plan

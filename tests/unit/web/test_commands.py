@@ -1,6 +1,14 @@
 import pytest
 
-from agent.kit.errors import AgentError, ConfigError, LockedError, RefusedError, StoppingError
+from agent.kit.errors import (
+    AgentError,
+    ConfigError,
+    LockedError,
+    NoAnswerError,
+    RefusedError,
+    StoppingError,
+    UnknownError,
+)
 
 from .conftest import Site
 
@@ -67,7 +75,9 @@ def test_a_body_that_is_wrong_is_refused_with_the_reason(site: Site, body: bytes
         (ConfigError("wrong", path="agent.toml", hint="mend it"), 422),
         (LockedError("locked", path="/data", pid=7, hint="wait"), 409),
         (RefusedError("refused", path="a.json"), 409),
+        (UnknownError("no stream of that name"), 404),
         (StoppingError("stopping"), 503),
+        (NoAnswerError("not in time"), 504),
         (AgentError("broken", path="a.json", position=17, hint="look"), 500),
     ],
 )

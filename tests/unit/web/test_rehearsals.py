@@ -17,8 +17,8 @@ from agent.control.drills import (
     Kind,
     OutageProgress,
     Severity,
-    UnknownError,
 )  # fmt: skip
+from agent.kit.errors import UnknownError
 from agent.web import openapi
 
 from .conftest import Site
