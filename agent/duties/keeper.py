@@ -25,7 +25,7 @@ from agent.duties.requests import Requests
 from agent.duties.retainer import Retainer
 from agent.duties.snapshot import Gauges, Lines
 from agent.duties.watcher import Watcher
-from agent.kit import log
+from agent.kit import linux, log
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, StoppingError
 from agent.metrics import Metrics
@@ -157,7 +157,8 @@ class Keeper:
         if self.engine.lookout.observed and self.engine.survey.swept and not self.views.ready:
             self.complete_views()
         self._lines.touch(candidates)
-        if self.ready and not (self._snapshot and self._snapshot.ready):
+        first = self.ready and not (self._snapshot and self._snapshot.ready)
+        if first:
             self.publish()  # who asks once it is ready finds all
         outcomes = self._seal_due(candidates)
         pending = self._release(now)
@@ -172,6 +173,8 @@ class Keeper:
         self._lines.touch(outcome.stream for outcome in outcomes)
         if asked or now >= self._next_snapshot:
             self.publish()
+        if first:
+            linux.trim_memory()  # what starting and the first look took is not needed again
         return self._next(pending)
 
     def _check_root(self) -> None:
@@ -280,6 +283,8 @@ class Keeper:
             times.append(max(now + 0.001, self._next_release))
         if self.engine.rounds.resting:
             times.append(now + REST)
+        if self._lines.stale:
+            times.append(self._next_snapshot)
         if self._deadlines:
             times.append(max(now + 0.005, min(self._deadlines.values())))
         look = self._watcher.next_time(now) if self._watcher else None

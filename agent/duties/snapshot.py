@@ -34,6 +34,11 @@ class Lines:
         """These may have changed."""
         self._changed.update(dict.fromkeys(streams))
 
+    @property
+    def stale(self) -> bool:
+        """True when the lines last given do not tell of everything that was touched."""
+        return bool(self._changed)
+
     def all(self, now: float) -> list[StreamStatus]:
         """The lines by name: the very list of the last call where nothing changed."""
         streams = self._engine.catalog.streams
@@ -44,7 +49,8 @@ class Lines:
         changed, self._changed = self._changed, {}
         for name in self._lines.keys() - streams.keys():
             del self._lines[name]
-        for stream in [*changed, *(streams[name] for name in streams.keys() - self._lines.keys())]:
+        changed.update(dict.fromkeys(streams[name] for name in streams.keys() - self._lines.keys()))
+        for stream in changed:
             if streams.get(stream.name) is stream:
                 self._lines[stream.name] = report.stream(self._engine, stream, now, wall)
                 self._keep_warm(stream, now)

@@ -44,6 +44,18 @@ def test_a_stream_below_its_size_waits(house: House) -> None:
     writer.close()
 
 
+def test_what_a_step_finds_is_shown_within_a_second(house: House) -> None:
+    """Also what comes right after a snapshot: the next step is due with the next one, and nothing else wakes it."""
+    house.step()
+    Writer(house.path / LEAF).write(big(0, 5)).close()
+    after = house.step(0.3)
+    assert 0 < after < 0.75
+    house.step(after)
+
+    assert [LEAF] == [stream.name for stream in house.keeper.status().streams]
+    assert house.step(after) > 1
+
+
 def test_age_is_counted_from_the_first_unsealed_byte(tmp_path: Path) -> None:
     """The step asks to be called when the age is reached, and seals then."""
     house = House(tmp_path, rotation=Rotation(max_size=None, max_age=Duration(60)))
