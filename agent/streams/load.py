@@ -12,6 +12,7 @@ from agent.streams.archive import Leftovers, fill, read_archive
 from agent.streams.catalog import Catalog, Place, Stream
 from agent.streams.dues import idle_part
 from agent.streams.failures import failed
+from agent.streams.lives import restore
 from agent.streams.recover import Recovery
 from agent.streams.rounds import Rounds
 from agent.streams.seal import Sealer
@@ -47,9 +48,7 @@ class Loader:
         self.recovery.expect(place)
         for stream in self.catalog.all():
             if stream.place is place:
-                self.recovery.restore(stream)
-                if stream.pending:
-                    self.rounds.add(stream)
+                self._restore(stream)
         if not self.reading:
             self._publish_found(place)
 
@@ -61,6 +60,15 @@ class Loader:
             if outcome.error is not None:
                 failed(self.tools, outcome.stream, outcome.error)
 
+    def _restore(self, stream: Stream) -> None:
+        """Set the stream's life, and go on with its release where that was interrupted."""
+        hint = self.recovery.hints.get(stream.id)
+        if hint:
+            self.tools.hints.keep(stream.id)
+        restore(stream, hint, self.tools.boot)
+        if stream.pending:
+            self.rounds.add(stream)
+
     def unblock(self, stream: Stream) -> None:
         """A part that could not be removed when its seal failed is in the way: deal with it as at a start."""
         before = len(stream.segments)
@@ -70,5 +78,4 @@ class Loader:
         except OSError as error:
             failed(self.tools, stream, error)
         if len(stream.segments) > before:
-            self.recovery.restore(stream)
-            self.rounds.add(stream)
+            self._restore(stream)

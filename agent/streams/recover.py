@@ -1,4 +1,4 @@
-"""Finding everything again at a start: lives from the newest segments, parts from what they say about themselves.
+"""Finding parts again at a start, by what they say about themselves.
 
 Decided by content, never by a name. A part is dropped only when a segment holds exactly its bytes, or the live file
 does and S never moved over them; it becomes the stream's open part when it may be the only copy; what nothing explains
@@ -8,10 +8,8 @@ is quarantined, never deleted.
 from __future__ import annotations
 
 import os
-from base64 import b64decode
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from agent.kit import disk
 from agent.kit.disk import Directory
@@ -23,25 +21,16 @@ from agent.streams import names, openpart, segment
 from agent.streams.archive import Leftovers
 from agent.streams.catalog import Catalog, Place, Stream
 from agent.streams.hints import Hint
-from agent.streams.incarnation import Incarnation
 from agent.streams.live import Live
 from agent.streams.member import Member
 from agent.streams.part import headers, walk
-from agent.streams.position import Identity
 from agent.streams.segment import Segment
 from agent.streams.tools import Tools
-
-_CHUNK = 1 << 20
-
-
-def _continues(before: Segment, after: Segment) -> bool:
-    """True when `after` begins in the same file where `before` ends."""
-    return before.base == after.base and before.source.end == after.source.start
 
 
 @dataclass(slots=True)
 class Recovery:
-    """Brings a catalogue that was just read into the state in which work can go on."""
+    """Deals with the parts beside the segments of a catalogue that was just read."""
 
     tools: Tools
     catalog: Catalog
@@ -53,81 +42,6 @@ class Recovery:
         for hint in self.hints.values():
             if leaf := _leaf(place, hint):
                 self.catalog.stream(place, leaf, hint.id)
-
-    def restore(self, stream: Stream) -> None:
-        """Set the stream's life from its newest segment and the hint, and what has to be released once more."""
-        hint = self.hints.get(stream.id)
-        if hint:
-            self.tools.hints.keep(stream.id)
-        life = self._from_segments(stream, hint)
-        if hint and life and self._doubtful(life, hint) and not _nothing_left(stream, life):
-            # What the hint tells may not have reached the medium: the file itself is asked whether that life began.
-            life.skipped += hint.base - life.position
-            life.base += hint.base - life.position
-        elif hint and (self._newer(life, hint) if life else hint.inode or hint.base):
-            life = Incarnation(
-                Identity(hint.inode, hint.birth), base=hint.base, sealed=hint.sealed, largest=hint.largest,
-                hollow=hint.hollow,
-            )  # fmt: skip
-        stream.incarnation = life
-        if life is None:
-            return
-        if hint:
-            stream.facts.since_wall, stream.facts.changed = hint.since, hint.changed
-        if not life.clean:
-            stream.pending = tuple(stream.mine())
-
-    def _from_segments(self, stream: Stream, hint: Hint | None) -> Incarnation | None:
-        if not stream.segments:
-            return None
-        newest = stream.segments[-1]
-        life = Incarnation(newest.identity, newest.base, newest.source.end, largest=newest.source.end, clean=False)
-        if hint and (hint.inode, hint.sealed) == (newest.identity.inode, life.sealed) and hint.base > life.base:
-            # The writer cut off bytes above S: their positions stay used.
-            life.skipped = hint.base - life.base
-            life.base = hint.base
-        same = hint is not None and hint.inode == newest.identity.inode and hint.base == life.base
-        if hint and same:
-            life.largest = max(life.largest, hint.largest)
-        # Without a word from this boot, power may have been lost, and with it the guard's last writes.
-        life.guard_may_be_gone = hint is None or not same or hint.resetting or hint.boot != self.tools.boot
-        if newest.marker:
-            life.guard = b64decode(newest.guard) if newest.guard else b""
-        else:
-            life.find_guard = partial(self._guard, stream)
-        if hint and same and hint.boot == self.tools.boot != "" and not hint.resetting:
-            life.released = min(hint.released, life.sealed)
-            life.clean = hint.settled and hint.sealed == life.sealed
-        return life
-
-    def _guard(self, stream: Stream, live: Live) -> bytes:
-        """The bytes of [floor(S), S), which depend on the live file's block size.
-
-        The segments are those of now: an open part may have been published since the start.
-        """
-        *others, newest = stream.segments
-        wanted = newest.source.end - live.floor(newest.source.end)
-        before = others[-1] if others else None
-        try:
-            found = segment.tail(newest, wanted)
-            if len(found) < wanted and before and _continues(before, newest):
-                found = (segment.tail(before, wanted) + found)[-wanted:]
-        except (OSError, CorruptError):
-            return b""  # a damaged segment gives none; `verify` tells of the damage
-        return found
-
-    def _newer(self, life: Incarnation, hint: Hint) -> bool:
-        """True when the hint speaks of a life that began after the newest segment."""
-        if hint.sealed and (hint.base == life.base or hint.boot != self.tools.boot):
-            return False
-        return hint.base + hint.sealed >= life.position and not hint.resetting
-
-    def _doubtful(self, life: Incarnation, hint: Hint) -> bool:
-        """True when the newest segment's file is said to have begun anew, and power may have been lost since."""
-        same_file = hint.inode == life.identity.inode and hint.boot != self.tools.boot
-        return same_file and hint.sealed == 0 and hint.base >= life.position and not hint.resetting
-
-    # -- parts
 
     def parts(self, place: Place, left: Leftovers) -> None:
         """Deal with every part in a place's archive; the open parts that streams have already are left alone."""
@@ -272,14 +186,6 @@ class Recovery:
 
     def _tell(self, stream: str, name: str, what: str, **details: object) -> None:
         self.tools.audit.write("recover", stream=stream, reason=what, file=name, **details)
-
-
-def _nothing_left(stream: Stream, life: Incarnation) -> bool:
-    """True when the file below S is one hole: whatever its writer goes on with, it is another life that does."""
-    with suppress(OSError, RefusedError), Live.open(stream.place.home, stream.leaf) as live:
-        first = live.first_byte(0)
-        return life.identity.same_file(live.identity) and (first is None or first >= life.sealed)
-    return False
 
 
 def _rank(name: str) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from agent.kit import disk
 from agent.kit.disk import Directory
+from agent.streams import load
 from agent.streams.candidate import Draft
-from agent.streams.recover import Recovery
 from agent.streams.seal import Sealer
 from agent.streams.segment import Segment
 
@@ -24,7 +24,7 @@ def _punch() -> None:
 
 def _forget() -> None:
     """Know nothing after a start of what is sealed."""
-    Recovery.restore = _nothing  # type: ignore[method-assign, assignment]  # that is the sabotage
+    load.restore = _nothing  # type: ignore[attr-defined]  # that is the sabotage
 
 
 def _drop() -> None:

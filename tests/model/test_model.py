@@ -10,7 +10,6 @@ import pytest
 
 from agent.kit import disk
 from agent.streams.copying import Copier
-from agent.streams.recover import Recovery
 from tests.model.machine import Action
 from tests.model.regressions import CASES
 from tests.model.sequences import MEMORY, Tally, fails, make, shrink
@@ -92,7 +91,7 @@ def _skip_a_record(patch: pytest.MonkeyPatch) -> None:
 
 
 def _forget_what_is_sealed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Recovery, "restore", lambda *_: None)
+    patch.setattr("agent.streams.load.restore", lambda *_: None)
 
 
 @pytest.mark.parametrize("sabotage", [_punch_beyond, _skip_a_record, _forget_what_is_sealed])
