@@ -21,6 +21,7 @@ class Lag:
 
 def lag(view: View, position: int, now: float) -> Lag:
     """What of `view` lies after `position`, at the wall time `now`."""
+    position = max(position, view.begins)
     waiting = max(0, view.readable - position)
     if not waiting:
         return Lag(0, 0, 0.0)

@@ -162,6 +162,8 @@ def _from_live(now: View, position: int, limit: int, longest: int) -> Run | None
     # Never beyond what the engine has seen: those bytes may belong to a life that it will place elsewhere.
     if now.identity is None or now.end <= position:
         return None
+    # NULs that nobody wrote are no gap: nothing was there.
+    position = max(position, now.begins)
     found = _Records(limit, longest)
     try:
         with Live.open(now.place.home, now.leaf) as live:

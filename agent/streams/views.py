@@ -41,6 +41,9 @@ class View:
     growth: Growth = ()
     """Ends at which the stream was seen, each with the wall time when first, oldest first; the first one was there
     before. Few: the older, the wider apart."""
+    begins: int = 0
+    """Position of the live file's first byte where it begins with NULs that nobody wrote: emptied under a writer that
+    kept its place."""
     document: bool = False
     """The live file is refused for what is in it: it is no log, so nobody waits for it."""
 
@@ -64,6 +67,7 @@ def view(stream: Stream) -> View:
         sealed=stream.end,
         end=life.end if life else stream.end,
         since=stream.facts.since_wall,
+        begins=life.base + life.hollow if life and life.hollow and not life.sealed else 0,
         document=stream.refused is not None and stream.refused.reason in NO_LOG,
     )
 

@@ -205,6 +205,28 @@ def test_case_8_sealing_while_it_is_read_moves_nothing(tmp_path: Path, server: H
     assert once(0, 40) == numbers(bodies(server))
 
 
+def test_case_8_sealing_in_the_middle_of_a_line_and_of_a_request(tmp_path: Path, server: Hostile) -> None:
+    """Case 8: half a line is there, and a batch was heard but not answered: that one comes again, as the same bytes."""
+    server.will(Say(end="stall"), Say())
+    state: list[int] = []
+    with Yard(tmp_path, forward(server, timeout=Duration(30), batch=small(5, in_flight=2))) as yard:
+        yard.write(spans(0, 10) + span(10)[:17])
+        done = settled(yard, 11)
+
+        def until() -> bool:
+            if len(server.heard) >= 2 and not state:
+                state.append(1)
+                yard.seal()
+                yard.write(span(10)[17:])
+                server.released.set()
+            return done()
+
+        yard.run(until)
+
+    assert once(0, 5) + once(0, 11) == numbers(bodies(server))
+    assert 1 == len({heard.raw for heard in server.heard if b'"n0"' in heard.body})
+
+
 def test_case_8_sealing_during_an_outage_and_while_stopped(tmp_path: Path, server: Hostile) -> None:
     """Case 8: the batch that waits is sent as the same bytes, from wherever they lie now."""
     server.will(Say(503))
@@ -243,6 +265,48 @@ def test_case_9_damage_costs_what_is_damaged(tmp_path: Path, server: Hostile) ->
     assert {0, 2999} <= set(arrived)
 
 
+@pytest.mark.parametrize("more", [None, bytes(5000), b"x"], ids=["cut", "zeros", "garbage"])
+def test_case_9_a_segment_whose_end_is_damaged_is_told_and_holds_nothing_up(
+    tmp_path: Path, server: Hostile, more: bytes | None
+) -> None:
+    """Case 9: cut short, zeros or garbage behind: audited, counted as unreadable, left as it is; the rest arrives.
+
+    Of what it holds only those last bytes come by which the live file is known again: they still stand there.
+    """
+    with Yard(tmp_path, forward(server)) as yard:
+        for first in (0, 300):
+            yard.write(spans(first, first + 300, 1000))
+            yard.look()
+            yard.seal()
+        yard.write(spans(600, 610))
+    newest = max(tmp_path.glob("*.gz"), key=lambda one: (len(one.name), one.name))
+    content = newest.read_bytes()
+    newest.write_bytes(damaged := content[:-100] if more is None else content + more)
+
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.run(lambda: yard.status().delivered >= 310 and not yard.status().backlog_bytes)
+        assert len(spans(300, 600, 1000)) == yard.status().unreadable_bytes
+
+    arrived = numbers(bodies(server))
+    assert {*range(300), *range(600, 610)} <= set(arrived) <= {*range(300), *range(590, 610)}
+    assert {1} == set(arrived.values())
+    assert damaged == newest.read_bytes()
+    assert b"damaged segment" in (tmp_path / ".telemetry-agent/audit.jsonl").read_bytes()
+
+
+def test_case_9_a_segment_that_was_put_together_twice_is_delivered_once(tmp_path: Path, server: Hostile) -> None:
+    """Case 9: two copies in one file: its index tells of one."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 300, 1000))
+        yard.look()
+        yard.seal()
+    (segment,) = tmp_path.glob("*.gz")
+    segment.write_bytes(segment.read_bytes() * 2)
+    ship(tmp_path, server, 300)
+
+    assert once(0, 300) == numbers(bodies(server))
+
+
 def test_case_10_a_truncated_file_is_read_from_its_head(tmp_path: Path, server: Hostile) -> None:
     """Case 10: what stands there after copytruncate is new, though shorter and in the same inode."""
     with Yard(tmp_path, forward(server)) as yard:
@@ -261,6 +325,29 @@ def test_case_10_a_truncated_file_is_read_from_its_head(tmp_path: Path, server: 
         yard.run(until)
 
     assert once(0, 25) == numbers(bodies(server))
+
+
+def test_case_10_what_a_writer_goes_on_with_behind_a_truncation_is_delivered_at_once(
+    tmp_path: Path, server: Hostile
+) -> None:
+    """Case 10: it keeps its place, so the file begins with NULs; they hold nothing up, and are neither lag nor loss."""
+    with Yard(tmp_path, forward(server)) as yard, (tmp_path / LEAF).open("wb", buffering=0) as writer:
+        writer.write(spans(0, 2000))
+        first, second = settled(yard, 2000), settled(yard, 2005)
+        state: list[int] = []
+
+        def until() -> bool:
+            if first() and not state:
+                state.append(1)
+                os.truncate(tmp_path / LEAF, 0)
+                yard.look()
+                writer.write(spans(2000, 2005))
+            return second()
+
+        yard.run(until)
+        assert (0, 0) == (yard.status().backlog_bytes, yard.status().unreadable_bytes)
+
+    assert once(0, 2005) == numbers(bodies(server))
 
 
 def test_case_10_a_new_file_in_the_same_place_is_read_from_its_head(tmp_path: Path, server: Hostile) -> None:

@@ -87,7 +87,10 @@ def test_case_11_a_kill_anywhere_loses_nothing(tmp_path: Path, server: Hostile, 
 
 
 def test_case_24_sigterm_while_nobody_takes_anything(tmp_path: Path, server: Hostile) -> None:
-    """Case 24: it leaves within its time, nothing is deleted, and the next start delivers everything."""
+    """Case 24: it leaves within its time, nothing is deleted, and the next start delivers everything.
+
+    So does the one after that, of what was appended after the last cursor and before a SIGKILL.
+    """
     watched = tmp_path / "watched"
     watched.mkdir()
     (watched / LEAF).write_bytes(spans(0, 20))
@@ -108,9 +111,14 @@ def test_case_24_sigterm_while_nobody_takes_anything(tmp_path: Path, server: Hos
     with (watched / LEAF).open("ab") as file:
         file.write(spans(20, 25))
     _until(lambda: 24 in numbers(bodies(server)))
+    with (watched / LEAF).open("ab") as file:
+        file.write(spans(25, 30))
     second.stop(signal.SIGKILL)
+    third = Program((*AGENT, "--config", str(config)), watched, {})
+    _until(lambda: 29 in numbers(bodies(server)))
+    third.stop(signal.SIGKILL)
 
-    assert set(range(25)) == set(numbers(bodies(server)))
+    assert set(range(30)) == set(numbers(bodies(server)))
     assert 1 == len({heard.raw for heard in server.heard if b'"n0"' in heard.body})
 
 
