@@ -15,9 +15,10 @@ import pytest
 
 from agent.config import AgentSection, Config, Files, Retention, Rotation
 from agent.kit.units import Duration, Size
-from tests.model.machine import STATE, TICKS, Action, Machine
+from tests.model.machine import TICKS, Action, Machine
 from tests.model.sequences import MEMORY
 from tests.support.gate import CALLS, METHODS, gated
+from tests.torture.judge import STATE
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
