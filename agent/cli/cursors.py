@@ -13,7 +13,7 @@ from agent.control import CursorStatus
 from agent.kit.errors import printable
 from agent.kit.words import duration, size
 
-app = typer.Typer(help="Show or move the positions of consumers.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()

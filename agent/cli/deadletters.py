@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The forward.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Letters; default: all.")]
 
-app = typer.Typer(help="Look at records that were refused for good, and send them again.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def dead_letters() -> None:
+    """Look at records that were refused for good, and send them again.
+
+    Example: telemetry-agent dead-letters list
+    """
 
 
 @app.command("list")

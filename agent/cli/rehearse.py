@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from agent.config import Config, Forward
     from agent.control.drills import OutageProgress, OutageReport
 
-app = typer.Typer(help="See what happens when something fails, before it does.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 _LONGEST = 86_400.0
 
 
 @app.callback()
 def rehearse() -> None:
-    """See what happens when something fails, before it does."""
+    """See what happens when something fails, before it does.
+
+    Example: telemetry-agent rehearse outage --for 30s --config agent.toml
+    """
 
 
 @app.command()

@@ -11,10 +11,15 @@ from agent.cli.options import ConfigFile, Overrides, WatchedDirectory, load_mana
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be written and run.")]
 
-app = typer.Typer(
-    help="Make the agent a part of this machine: a systemd service, a cron job, git's ignore patterns.",
-    no_args_is_help=True,
-)
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def setup() -> None:
+    """Make the agent a part of this machine: a systemd service, a cron job, git's ignore patterns.
+
+    Example: telemetry-agent setup systemd --directory /var/lib/otelcol --dry-run
+    """
 
 
 @app.command()

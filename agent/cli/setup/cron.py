@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 
@@ -14,7 +15,8 @@ def line(directory: str, config_path: str, overrides: Sequence[str]) -> str:
     Its table goes nowhere, its errors to cron's mail. `%` would end the command (crontab(5)).
     """
     command = [executable(), "cleanup", "--directory", directory]
-    command += ["--config", config_path] if config_path else []
+    # cron starts it in the user's home, not here
+    command += ["--config", os.path.abspath(config_path)] if config_path else []
     for override in overrides:
         command += ["--set", override]
     return f"*/5 * * * * {shlex.join(command)} >/dev/null".replace("%", "\\%")

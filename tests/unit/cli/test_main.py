@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
+import typer
 
 import agent
 from agent.cli import reach
+from agent.cli.commands import app
 from tests.unit.cli.conftest import FakeControl, Stage
 
 COMMANDS = ("run", "status", "rotate", "cleanup", "verify", "cat", "audit", "reload", "check-config", "demo")
@@ -52,6 +54,22 @@ def test_each_command_explains_itself_with_an_example(stage: Stage, command: str
     assert f"Usage: telemetry-agent {command} " in text
     assert f"Example: telemetry-agent {command} " in text or f"&& telemetry-agent {command}" in text
     assert "75 try again later" in text
+
+
+def named(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    """Every command below a group, the groups below it too."""
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if hasattr(command, "commands"):
+            yield from named(command, *path, name)
+
+
+@pytest.mark.parametrize("path", [*named(typer.main.get_command(app))], ids=" ".join)
+def test_each_command_of_a_group_has_an_example(stage: Stage, path: tuple[str, ...]) -> None:
+    """Groups and what is in them, however deep: the example calls the very command, or one of the group."""
+    _, out, _ = stage.run(*path, "--help", at=False)
+
+    assert re.search(rf"Example: (.* && )?telemetry-agent {' '.join(path)}\b", words(out))
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "demo"])

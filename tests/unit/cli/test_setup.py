@@ -238,6 +238,15 @@ def test_cron_speaks_only_of_errors(stage: Stage) -> None:
     assert (0, expected) == (code, out)
 
 
+def test_cron_finds_the_configuration_from_anywhere(stage: Stage) -> None:
+    """Cron starts the command in the user's home; a file that was found here is named whole."""
+    there = stage.directory.parent / "agent.toml"
+    there.write_text('[files]\ndirectory = "here"\n')
+    _, out, _ = stage.run("setup", "cron", at=False)
+
+    assert f" --directory {there.parent / 'here'} --config {there} >" in out
+
+
 def test_gitignore_adds_what_is_missing_once(stage: Stage, tmp_path: Path) -> None:
     """Patterns are appended to what is there; the second time there is nothing to do."""
     (tmp_path / ".git").mkdir()
