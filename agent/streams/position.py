@@ -6,11 +6,10 @@ A *physical* offset counts bytes of one live file. Within one incarnation `posit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Extent:
+class Extent(msgspec.Struct, frozen=True, order=True, gc=False):
     """The half-open range [start, end), of positions or of physical offsets."""
 
     start: int
@@ -25,8 +24,7 @@ class Extent:
         return f"[{self.start}, {self.end})"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """Which file an incarnation lived in: inode number and birth time in nanoseconds (None where unknown).
 
     The device number is no identity: it changes when a disk is attached again, and inode numbers are reused at

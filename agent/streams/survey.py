@@ -130,10 +130,7 @@ class Survey:
             looked.touched.append(stream)
             if not new or facts.looked:
                 looked.grew.add(stream.leaf)
-        if facts.begun is None or info.st_size < facts.begun_size:
-            facts.begun, facts.begun_size = now, info.st_size
-        facts.there, facts.size, facts.allocated, facts.looked = True, info.st_size, info.st_blocks * 512, now
-        facts.changed = info.st_mtime
+        _take_in(facts, info, now)
         if suspect:
             _note_successor(stream, info.st_ino)
             looked.suspects.append(stream)
@@ -141,15 +138,17 @@ class Survey:
         if unknown:
             looked.suspects.append(stream)
         elif life is not None:
-            life.largest = max(life.largest, info.st_size)
+            life.largest = max(life.largest, facts.size)
         if self._note_since(stream, info, now) and not changed:
             looked.touched.append(stream)  # its time is known only now: it was recognised after it changed
         if changed and stream.refused and stream.refused.reason not in ("permission", "filesystem", "rewritten"):
             stream.refused = None
-        if facts.status != info.st_ctime and stream.refused and stream.refused.reason in ("permission", "hardlink"):
+        if facts.status == info.st_ctime:
+            return
+        facts.status = info.st_ctime
+        if stream.refused and stream.refused.reason in ("permission", "hardlink"):
             stream.refused = None  # somebody may have put it right
             looked.touched.append(stream)
-        facts.status = info.st_ctime
 
     def _note_since(self, stream: Stream, info: os.stat_result, now: float) -> bool:
         """When the oldest unsealed byte was noticed; for a file that was there before us, its last change.
@@ -178,6 +177,19 @@ class Survey:
         if name not in self.refused or self.refused[name].reason != reason:
             self.refused[name] = refusal(reason, os.path.join(place.home.path, leaf))
             self._tools.audit.write("refuse", stream=name, reason=reason, why=printable(str(self.refused[name])))
+
+
+def _take_in(facts: Facts, info: os.stat_result, now: float) -> None:
+    """Remember what was seen. What is equal stays the object that it is: the life and the status share it."""
+    if facts.begun is None or info.st_size < facts.begun_size:
+        facts.begun, facts.begun_size = now, info.st_size
+    facts.there, facts.looked = True, now
+    if facts.size != info.st_size:
+        facts.size = info.st_size
+    if facts.allocated != info.st_blocks * 512:
+        facts.allocated = info.st_blocks * 512
+    if facts.changed != info.st_mtime:
+        facts.changed = info.st_mtime
 
 
 def _smooth(facts: Facts, grown: int, now: float, *, appeared: bool) -> None:
