@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -146,11 +147,15 @@ class Engine:
         common = ["--isolation", "chroot", "--format", "docker", "--timestamp", "1577836800", "--no-cache", "--quiet"]
         built.run("buildah", *self._store, "bud", *common, *arguments, "-t", tag, context, timeout=300)
 
+    @property
+    def command(self) -> list[str]:
+        """Podman, with this engine's images and containers."""
+        how = ["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc"]
+        return ["podman", *self._store, *how, "--volumepath", f"{self.home}/volumes"]
+
     def podman(self, *arguments: object) -> str:
         """What podman prints."""
-        how = ["--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc"]
-        how += ["--volumepath", f"{self.home}/volumes"]
-        return built.run("podman", *self._store, *how, *arguments)
+        return built.run(*self.command, *arguments)
 
     def start(self, name: str, volume: Path | str, *arguments: object, network: str = "none") -> None:
         """Start a container as closed as can be: read-only root, no capability, no network but its own loopback."""
@@ -313,8 +318,33 @@ class TestImage:
         assert {"status", "cat", "cleanup", "generate"} == set(told)
         assert "running as pid 1" in told["status"]
         assert '{"resourceSpans":[]}\n' == told["cat"]
-        assert 4 == sum(len(scope["spans"]) for resource in json.loads(told["generate"])["resourceSpans"]
-                        for scope in resource["scopeSpans"])  # fmt: skip
+        assert 1 == len(json.loads(told["generate"])["resourceSpans"]), "one request, as curl sends it"
+
+    def test_compose_starts_the_agent(self, engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        """The stack's file makes a volume of the shared user, and an agent that works in it, as closed as it says."""
+        home = peers.environment(request.config, "podman-compose", "podman-compose")
+        engine.podman("tag", "localhost/agent:1", "localhost/telemetry-agent:latest")
+        engine.podman("tag", "localhost/base:1", "docker.io/library/busybox:1.37")
+        (tmp_path / "podman").write_text(f'#!/bin/sh\nexec {shlex.join(engine.command)} "$@"\n')
+        (tmp_path / "podman").chmod(0o755)
+        limits = {"ulimits": {"nofile": 1024, "nproc": 4096}}  # of this machine, not of the stack
+        (tmp_path / "limits.yaml").write_text(json.dumps({"services": {"agent": limits, "volume": limits}}))
+        compose = [home / "bin/podman-compose", "--podman-path", tmp_path / "podman",
+                   "-f", CONTAINER / "compose.yaml", "-f", tmp_path / "limits.yaml"]  # fmt: skip
+        name = "telemetry-agent_agent_1"
+        try:
+            built.run(*compose, "up", "--detach", "agent")
+            self._until_healthy(engine, name)
+            written = engine.podman("exec", name, "telemetry-agent", "generate", "--spans", 9)
+            found = json.loads(engine.podman("inspect", name))[0]
+        finally:
+            built.run(*compose, "down", "--volumes")
+
+        assert "9 spans" in written
+        assert ("10001:10001", [], True) == (
+            found["Config"]["User"], found["EffectiveCaps"] or [], found["HostConfig"]["ReadonlyRootfs"]
+        )  # fmt: skip
+        assert {"9464/tcp": [{"HostIp": "127.0.0.1", "HostPort": "9464"}]} == found["HostConfig"]["PortBindings"]
 
     def test_the_same_sources_make_the_same_layers(self, engine: Engine, request: pytest.FixtureRequest) -> None:
         """A second build from the same sources gives bit by bit the same layers."""
