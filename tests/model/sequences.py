@@ -38,6 +38,16 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)
     """Calls that found the disk full."""
 
+    def report(self) -> str:
+        """What was done, and how often the agent died, or its writer acted, where."""
+        counts = {"kills": self.kills, "failing calls": self.faults, "acts of the writer within a step": self.visits}
+        told = ", ".join(f"{sum(found.values()):,} {what}" for what, found in counts.items())
+        lines = [f"{self.sequences:,} lists, {self.actions:,} actions, {self.records:,} records, {told}"]
+        lines += [f"{action:8} killed at {event:16} {times}" for (action, event), times in sorted(self.kills.items())]
+        lines += [f"writer: {act:8} at {event:16} {times}" for (act, event), times in sorted(self.visits.items())]
+        lines += [f"no room for {call:12} {times}" for call, times in sorted(self.refused.items())]
+        return "\n".join(lines)
+
     def add(self, other: Tally) -> None:
         """Take in another one."""
         for name in ("sequences", "actions", "records"):

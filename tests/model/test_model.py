@@ -34,13 +34,7 @@ def explore(seed: int, count: int, place: Path) -> Tally:
         if fails(actions, place, tally):
             actions = shrink(actions, place)
             pytest.fail(f"seed {one}: {actions}\n" + "\n".join(fails(actions, place)))
-    print(f"seeds {seed} to {seed + count}: {tally.actions} actions, {tally.records} records")
-    for (action, event), times in sorted(tally.kills.items()):
-        print(f"{action:8} killed at {event:16} {times}")
-    for (action, event), times in sorted(tally.visits.items()):
-        print(f"{action:8} by the writer at {event:16} {times}")
-    for call, times in sorted(tally.refused.items()):
-        print(f"no room for {call:16} {times}")
+    print(f"seeds {seed} to {seed + count - 1}: {tally.report()}")
     return tally
 
 
