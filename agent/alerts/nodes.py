@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from agent.alerts import ranges
 from agent.alerts.history import Data, Selector
@@ -21,20 +21,20 @@ from agent.alerts.vector import (
 )
 
 
-class Node(Protocol):
+class Node(ABC):
     """A part of an expression."""
 
+    @abstractmethod
     def evaluate(self, data: Data) -> Value:
         """Its value now. Raises EvaluationError."""
-        ...
 
     def below(self) -> tuple[Node, ...]:
-        """Its parts."""
-        ...
+        """Its parts; most have none."""
+        return ()
 
 
 @dataclass(frozen=True)
-class Number:
+class Number(Node):
     """A constant."""
 
     value: float
@@ -43,26 +43,18 @@ class Number:
         """Itself."""
         return self.value
 
-    def below(self) -> tuple[Node, ...]:
-        """None."""
-        return ()
-
 
 @dataclass(frozen=True)
-class Time:
+class Time(Node):
     """`time()`."""
 
     def evaluate(self, data: Data) -> Value:
         """Seconds since 1970 UTC."""
         return data.wall
 
-    def below(self) -> tuple[Node, ...]:
-        """None."""
-        return ()
-
 
 @dataclass(frozen=True)
-class Instant:
+class Instant(Node):
     """A selector."""
 
     selector: Selector
@@ -71,13 +63,9 @@ class Instant:
         """The newest samples."""
         return data.instant(self.selector)
 
-    def below(self) -> tuple[Node, ...]:
-        """None."""
-        return ()
-
 
 @dataclass(frozen=True)
-class Ranged:
+class Ranged(Node):
     """A function over a span of each series."""
 
     function: str
@@ -92,13 +80,9 @@ class Ranged:
         )
         return collect((without_name(labels), value) for labels, value in found if value is not None)
 
-    def below(self) -> tuple[Node, ...]:
-        """None."""
-        return ()
-
 
 @dataclass(frozen=True)
-class Absent:
+class Absent(Node):
     """`absent`: 1 where there is nothing."""
 
     operand: Node
@@ -118,7 +102,7 @@ class Absent:
 
 
 @dataclass(frozen=True)
-class Absolute:
+class Absolute(Node):
     """`abs`."""
 
     operand: Node
@@ -134,7 +118,7 @@ class Absolute:
 
 
 @dataclass(frozen=True)
-class Aggregate:
+class Aggregate(Node):
     """`sum`, `min`, `max`, `avg` or `count`."""
 
     word: str
@@ -151,7 +135,7 @@ class Aggregate:
 
 
 @dataclass(frozen=True)
-class Binary:
+class Binary(Node):
     """An operator between two values."""
 
     symbol: str

@@ -10,7 +10,7 @@ import typer
 from agent.cli import FAILED
 from agent.cli.options import AsJson, ConfigFile, Overrides, WatchedDirectory, load_managed
 from agent.cli.output import grid, print_json, screen
-from agent.kit.errors import AgentError, printable
+from agent.kit.errors import printable
 from agent.kit.words import count, moment, size
 
 if TYPE_CHECKING:
@@ -80,17 +80,12 @@ def show(
     Example: telemetry-agent dead-letters show collector 5df7db9e-4711 | jq .
     """
     from agent.cli import reach
+    from agent.streams.deadletters import pick
 
     found = reach.letters(load_managed(context, config, overrides, directory).config, name)
-    unknown = set(ids or ()) - {one.id for _, one in found}
-    if unknown:
-        raise AgentError(
-            f"there is no dead letter {', '.join(sorted(unknown))}", hint="`dead-letters list` has the ids"
-        )
-    for _, one in found:
-        if not ids or one.id in ids:
-            content = one.content
-            sys.stdout.buffer.write(content if content.endswith(b"\n") else content + b"\n")
+    for one in pick((one for _, one in found), ids or ()):
+        content = one.content
+        sys.stdout.buffer.write(content if content.endswith(b"\n") else content + b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -32,7 +32,7 @@ from agent.sinks.base import ErrorClass, Reject, Retry
 from agent.sinks.build import build
 from agent.streams import cursors as cursor_files
 from agent.streams.cursors import Cursors
-from agent.streams.deadletters import DeadLetters, Letter
+from agent.streams.deadletters import DeadLetters, Letter, pick
 from agent.streams.engine import Engine
 from agent.streams.engine import peek as peek_engine
 from agent.streams.lag import fullness, lag
@@ -177,7 +177,7 @@ class Forwards:
     def drop_letters(self, consumer: str, ids: list[str], *, timeout: float = 30.0) -> int:  # noqa: ARG002 - as above
         """Delete dead letters."""
         letters = self._consumer(consumer).letters
-        return letters.remove({one.id for one in _chosen(letters, ids)})
+        return letters.remove({one.id for one in pick(letters.all(), ids)})
 
     def replay_letters(self, consumer: str, ids: list[str], *, timeout: float = 300.0) -> Replayed:
         """Send dead letters again; in the loop of the running consumers, or in one of its own where none runs."""
@@ -270,16 +270,6 @@ def offline(config: Config, clock: Clock, environ: Mapping[str, str]) -> Iterato
         keeper.close()
 
 
-def _chosen(letters: DeadLetters, ids: list[str]) -> list[Letter]:
-    found = list(letters.all())
-    unknown = set(ids) - {one.id for one in found}
-    if unknown:
-        raise UnknownError(
-            f"there is no dead letter {', '.join(sorted(unknown))}", hint="`dead-letters list` has the ids"
-        )
-    return [one for one in found if not ids or one.id in ids]
-
-
 async def _replay_alone(consumer: Consumer, ids: list[str]) -> Replayed:
     try:
         return await _replay(consumer, ids)
@@ -289,7 +279,7 @@ async def _replay_alone(consumer: Consumer, ids: list[str]) -> Replayed:
 
 async def _replay(consumer: Consumer, ids: list[str]) -> Replayed:
     """Send letters one by one; what is taken is removed at once, so nothing is sent twice without need."""
-    chosen = await anyio.to_thread.run_sync(_chosen, consumer.letters, ids)
+    chosen = await anyio.to_thread.run_sync(lambda: pick(consumer.letters.all(), ids))
     sent, why = 0, ""
     for one in chosen:
         if one.truncated:

@@ -12,13 +12,14 @@ import os
 import re
 import threading
 from base64 import b64decode, b64encode
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from typing import Literal
 
 import msgspec
 
 from agent.kit import disk
 from agent.kit.disk import Directory
+from agent.kit.errors import UnknownError
 
 _FILE = re.compile(r"dead-letters-([A-Za-z0-9_-]{1,64})\.jsonl(?:\.1)?")
 
@@ -47,6 +48,17 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     def content(self) -> bytes:
         """The record's bytes."""
         return b64decode(self.record) if self.encoding == "base64" else self.record.encode()
+
+
+def pick(letters: Iterable[Letter], ids: Collection[str]) -> list[Letter]:
+    """Those of these ids, all where none is given. Raises UnknownError where one is not there."""
+    found = list(letters)
+    unknown = set(ids) - {one.id for one in found}
+    if unknown:
+        raise UnknownError(
+            f"there is no dead letter {', '.join(sorted(unknown))}", hint="`dead-letters list` has the ids"
+        )
+    return [one for one in found if not ids or one.id in ids]
 
 
 def letter(
