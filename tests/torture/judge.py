@@ -25,6 +25,8 @@ STATE = ".telemetry-agent"
 _GUARD = 256
 """Bytes before S that are never punched (DESIGN: floor(S))."""
 _PIECE = 1 << 22
+_ENDINGS = (".open", ".part")
+"""Of what is captured, and of a segment that is being made: either may be the only copy when the agent is gone."""
 
 
 @dataclass
@@ -63,8 +65,9 @@ def judge(directory: Path, truths: Iterable[Truth]) -> list[Verdict]:
         case = _Case(directory, name, [truth for truth in truths if truth.stream == name], chain)
         verdicts.append(case.judge())
     findings += [f"{one.path.name}: of unknown stream" for one in found if one.index["stream"] not in names]
-    known = {f".{name}.part" for name in names}
-    findings += [f"{path.name}: unknown part" for path in directory.glob(".*.part") if path.name not in known]
+    known = {f".{name}{ending}" for name in names for ending in _ENDINGS}
+    there = (path.name for ending in _ENDINGS for path in directory.glob(f".*{ending}"))
+    findings += [f"{name}: unknown part" for name in there if name not in known]
     verdicts[0].findings += findings
     return verdicts
 
@@ -98,7 +101,9 @@ class _Case:
         verdict.findings += check_chain(self.chain, emptied=any(truth.truncations for truth in self.truths))
         for segment in self.chain:
             self.take_segment(segment)
-        start = self.take_part(self.sealed_end())
+        start = self.sealed_end()
+        for ending in _ENDINGS:
+            start = self.take_part(self.directory / f".{self.live.name}{ending}", start)
         verdict.sealed = tally.records
         self.take_live(start)
         verdict.live = tally.records - verdict.sealed
@@ -144,9 +149,8 @@ class _Case:
         guard = self.read(end - len(last), end)
         return end if guard in (last, bytes(len(guard))) else 0
 
-    def take_part(self, end: int) -> int:
-        """Count what the open part has and the live file may not have any more; where the live file goes on."""
-        path = self.directory / f".{self.live.name}.part"
+    def take_part(self, path: Path, end: int) -> int:
+        """Count what a part has and the live file may not have any more; where the live file goes on."""
         if not path.exists():
             return end
         whole = _good_members(path)

@@ -229,24 +229,26 @@ def test_a_live_file_that_began_anew_is_read_from_its_start(run: Finished) -> No
     assert run.verdict().good
 
 
-def test_a_part_that_holds_what_live_gave_back_counts(run: Finished) -> None:
+@pytest.mark.parametrize("ending", ["open", "part"])
+def test_a_part_that_holds_what_live_gave_back_counts(run: Finished, ending: str) -> None:
     """The newest segment as an unpublished part, its range already punched, still has its records once."""
     path = run.newest()
     segment = segments.load(path)
     start, end = segment.index["physical"]
-    (run.directory / f".{STREAM}.part").write_bytes(segment.body + b"\x1f\x8b\x08half a member")
+    (run.directory / f".{STREAM}.{ending}").write_bytes(segment.body + b"\x1f\x8b\x08half a member")
     path.unlink()
     _blank(run.directory / STREAM, start, end)
 
     assert [] == run.verdict().findings
 
 
-def test_a_part_whose_range_is_still_live_counts_once(run: Finished) -> None:
+@pytest.mark.parametrize("ending", ["open", "part"])
+def test_a_part_whose_range_is_still_live_counts_once(run: Finished, ending: str) -> None:
     """A part that repeats what live still has is a copy on its way, not a second record."""
     path = run.newest()
     segment = segments.load(path)
     start, _ = segment.index["physical"]
-    (run.directory / f".{STREAM}.part").write_bytes(segment.body)
+    (run.directory / f".{STREAM}.{ending}").write_bytes(segment.body)
     content = b"".join(plain for _, plain in segments.inflate(segment.body, ""))
     with (run.directory / STREAM).open("r+b") as live:
         live.seek(start)
@@ -261,11 +263,12 @@ def test_a_part_whose_range_is_still_live_counts_once(run: Finished) -> None:
 def test_an_unknown_part_and_a_foreign_archive_are_found(run: Finished) -> None:
     """Leftovers are no part of a clean stop."""
     (run.directory / ".other.json.part").write_bytes(b"")
+    (run.directory / ".another.json.open").write_bytes(b"")
     (run.directory / "other.gz").write_bytes(b"")
 
     findings = run.verdict().findings
 
-    assert 2 == len([one for one in findings if "unknown part" in one or "not empty" in one])
+    assert 3 == len([one for one in findings if "unknown part" in one or "not empty" in one])
 
 
 @pytest.mark.parametrize(

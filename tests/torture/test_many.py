@@ -171,7 +171,7 @@ def _copies(bench: Bench, count: int) -> None:
     for number in range(1, count):
         at = [number * RECORD, (number + 1) * RECORD]
         _, *pieces = member.encode(
-            memoryview(lines(number, number + 1, RECORD)), stream_id=bench.stream().id, identity=identity,
+            memoryview(lines(number, number + 1, RECORD)), stream_id=bench.stream().raw_id, identity=identity,
             position=at[0], physical=at[0], seen=1.0, records=1, compress=compress, offset=0,
         )  # fmt: skip
         body = b"".join(pieces)
