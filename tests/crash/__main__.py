@@ -35,7 +35,8 @@ from tests.support.readme import README, with_proofs
 from tests.torture.mounts import mounted, why_not
 
 POWERED = ("ext4", "xfs")
-SIZE = 64 << 20
+SIZE = 256 << 20
+"""Bytes of a file system that is cut off: it holds what some hundred lives seal."""
 
 
 def power(kind: str, seed: int, cuts: int, sabotage: str = "", *, apart: bool = False) -> dict[str, Any]:
