@@ -220,9 +220,16 @@ class Stream:
 
     @property
     def kept_from(self) -> int:
-        """Physical offset at which the oldest kept segment of this incarnation begins; S when none is kept."""
-        life = self.incarnation
-        return next((one.source.start for one in self.mine()), life.sealed if life else 0)
+        """Physical offset from which on every segment of this incarnation is kept; S when none is.
+
+        Whoever deletes by hand, or a deletion that failed, may leave older ones in front of a hole.
+        """
+        start, position = (self.incarnation.sealed, self.incarnation.position) if self.incarnation else (0, 0)
+        for one in reversed(list(self.mine())):
+            if one.extent.end != position:
+                break
+            start, position = one.source.start, one.extent.start - one.gap_before
+        return start
 
     def mine(self) -> Iterator[Segment]:
         """The kept segments that came from the present incarnation."""

@@ -81,9 +81,9 @@ class Incarnation:
 def judge(incarnation: Incarnation, live: Live, sealed_bytes: SealedBytes, kept: int = 0) -> Verdict:
     """Say whether `live` is the file whose life `incarnation` describes, or what speaks against it.
 
-    `kept` is the physical offset at which the oldest kept segment of this life begins. What lies before it was
-    released before it was retired, except for the guard that it had when it was the newest: nothing is left that
-    those bytes could be compared with.
+    `kept` is the physical offset from which on this life's segments are kept; it is asked only of one that is not
+    clean. What lies before it was released before it was retired, except for the guard that it had when it was the
+    newest: nothing is left that those bytes could be compared with.
     """
     if not incarnation.identity.same_file(live.identity):
         return "other_file"

@@ -48,7 +48,7 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
         tools.remember(stream)
         tools.changed(stream)
         return "same"
-    verdict = judge(life, live, stream.sealed_bytes, stream.kept_from)
+    verdict = judge(life, live, stream.sealed_bytes, 0 if life.clean else stream.kept_from)
     if verdict == "same":
         if life.identity.birth is None:
             life.identity = live.identity

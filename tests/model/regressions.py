@@ -121,6 +121,10 @@ CASES: dict[str, list[Action]] = {
     "NULs before a kept offset of four bytes were taken for a message's length": [
         ("reopen", 1), ("half", 1), ("truncate", 0), ("write", 5), ("step", 0),
     ],
+    "a file was sealed twice when the deletion of its oldest segment had failed and that of the next had not": [
+        ("meanwhile", 419266), ("spill", 787134), ("expire", 611858), ("fault", 223230), ("spill", 24763),
+        ("write", 377060),
+    ],
     "a part that S had moved over was dropped, and its records were left unsealed": [
         ("write", 108061), ("look", 609851), ("capture", 102163), ("crash", 574351),
     ],
