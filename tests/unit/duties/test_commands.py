@@ -75,6 +75,7 @@ def test_a_dry_cleanup_says_what_a_real_one_does(tmp_path: Path) -> None:
     assert [("seal", True)] == [(one.action, one.done) for one in wet if one.action == "seal"]
     assert all(one.done for one in wet)
     assert 1 == len(house.segments())
+    assert 40_000 == house.here.status().streams[0].sealed  # who asks next is told of it
     writer.close()
     house.keeper.close()
 

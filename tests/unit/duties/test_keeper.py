@@ -11,7 +11,7 @@ import pytest
 from agent.config import Files, Retention, Rotation
 from agent.control import WatcherStatus
 from agent.duties import keeper as duty
-from agent.duties.retainer import RETAIN_EVERY
+from agent.duties.retainer import RETAIN_EVERY, RETAIN_SOON
 from agent.duties.snapshot import Gauges
 from agent.kit.errors import AgentError, LockedError, StoppingError
 from agent.kit.units import Duration, Size
@@ -109,7 +109,7 @@ def test_retention_follows_a_seal(tmp_path: Path) -> None:
     for number in range(6):
         writer.write(big(number * 20, number * 20 + 20))
         house.step(5)
-    house.step(RETAIN_EVERY)
+    house.step(RETAIN_SOON)  # far less than what passes between two looks at ages
 
     assert 2 == len(house.segments())
     assert 4 == house.events().count("retire")
@@ -119,14 +119,23 @@ def test_retention_follows_a_seal(tmp_path: Path) -> None:
 
 def test_retention_waits_for_the_first_sweep(tmp_path: Path) -> None:
     """Before everything was looked at, a stream may seem gone: nothing is deleted, and the agent is not ready."""
-    house = House(tmp_path)
-    ready = [house.keeper.ready]
+    before = House(tmp_path)
+    before.open()
+    writer = Writer(before.path / LEAF)
+    for number in range(3):
+        writer.write(big(number * 20, number * 20 + 20))
+        before.step(5)
+    writer.close()
+    before.keeper.close()
+    house = House(tmp_path, retention=Retention(keep=1, max_age=None, max_total=None))
+    seen = [(house.keeper.ready, len(house.segments()))]
     house.open()
-    ready.append(house.keeper.ready)
-    house.step()
-    ready.append(house.keeper.ready)
+    house.keeper.retain()
+    seen.append((house.keeper.ready, len(house.segments())))
+    house.step(RETAIN_EVERY)
+    seen.append((house.keeper.ready, len(house.segments())))
 
-    assert [False, False, True] == ready
+    assert [(False, 3), (False, 3), (True, 1)] == seen
     house.keeper.close()
 
 
@@ -141,7 +150,9 @@ def test_too_much_is_told_not_deleted(tmp_path: Path) -> None:
 
     assert status.directory.critical
     assert "critical_total" in status.directory.problems[0]
+    house.step(RETAIN_EVERY)
     assert {"directory": "degraded"} == {one.name: one.state for one in house.components.all()}
+    assert 1 == house.events().count("error")  # told once, however long it lasts
     assert b'{"x":"' + b"y" * 50_000 == writer.path.read_bytes()
     writer.close()
     writer.path.unlink()

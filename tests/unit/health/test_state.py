@@ -37,6 +37,8 @@ def states(results: str, streak: Streak, recover: int = 1) -> str:
         ("huxuxux", Streak(3, 3), 1, "hhhhhhh"),  # only three bad results in a row are three in a row
         ("uh", Streak(3, 3), 1, "uh"),
         ("hxxxhx", Streak(3, 5), 1, "hhhxhh"),  # after a change counting begins anew
+        ("xxxh", Streak(2, 3), 1, "xxxh"),  # a window that is still full of bad ones holds no recovery back
+        ("xuuuh", Streak(3, 3), 1, "xxxuh"),  # three that found nothing out are looked for beyond the recovery's one
     ],
 )
 def test_results_become_a_state(results: str, streak: Streak, recover: int, expected: str) -> None:
