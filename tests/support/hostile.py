@@ -29,6 +29,8 @@ class Say:
     headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     end: End = "whole"
     """`reset` and `close` end the connection unanswered, `half` and `stall` do so or hang after half of the body."""
+    about: bytes = b""
+    """It waits for a request that has this in its body: several are under way, and any may be heard first."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ class Hostile:
         """Note a request and take its answer."""
         with self._lock:
             self.heard.append(heard)
-            return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            mine = next((one for one in self.answers if one.about in heard.body), self.answers[-1])
+            if len(self.answers) > 1:
+                self.answers.remove(mine)
+            return mine
 
 
 class _Handler(BaseHTTPRequestHandler):
