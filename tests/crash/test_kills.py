@@ -56,7 +56,7 @@ def test_nothing_is_lost_by_hundreds_of_kills(tmp_path: Path, nursery: Nursery) 
 @pytest.mark.parametrize("how", ["punch", "forget", "drop"])
 def test_a_broken_agent_is_found(how: str, tmp_path: Path, nursery: Nursery) -> None:
     """An agent that punches too far, forgets after a kill what is sealed, or leaves out a record, fails the judge."""
-    killing = Killing(tmp_path, nursery, SEED, sabotage=how, limit=3)
+    killing = Killing(tmp_path, nursery, SEED, sabotage=how, limit=8)
     try:
         killing.start({"telemetry.json": ("append", "--rate", "8000")})
         for step in ("publish.synced", "release.punched", "copy.member"):
