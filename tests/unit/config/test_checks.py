@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.config import changed
-from agent.config.checks import Disk, Http, Plugin, Streak
+from agent.config.checks import Disk, Http, Levels, Plugin, Streak
 from agent.config.render import SECRET, effective
 from agent.kit.errors import ConfigError
 from agent.kit.units import Duration, Share
@@ -37,6 +37,15 @@ def test_a_plugins_kind_has_options_of_its_own(load_text: Load, monkeypatch: pyt
     (check,) = loaded.config.health.check
     assert isinstance(check, Plugin)
     assert {"depth": 3, "list": [1]} == check.options
+
+
+def test_one_limit_may_be_warning_and_critical_at_once(load_text: Load) -> None:
+    """Equal limits mean that there is nothing between healthy and unhealthy."""
+    loaded = load_text('[[health.check]]\nkind = "cpu"\nname = "x"\nwarn = "90%"\ncritical = "90%"\n')
+
+    (check,) = loaded.config.health.check
+    assert isinstance(check, Levels)
+    assert check.warn == check.critical
 
 
 def test_what_may_hold_a_password_is_not_shown(load_text: Load, monkeypatch: pytest.MonkeyPatch) -> None:

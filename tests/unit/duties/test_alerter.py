@@ -281,6 +281,36 @@ def test_a_silence_is_begun_and_ended(hook: Hook, state: Directory) -> None:
     assert scene.audited == ["silence full", "firing full", "unsilence full"]
 
 
+def test_a_silence_ends_by_itself(hook: Hook, state: Directory) -> None:
+    """Who was to be told is told then, and nothing is left of it."""
+    scene = Scene(hook, state)
+    scene.step()
+    asked(scene, lambda: scene.alerter.silence("full", 90, "a short while"))
+    fire(scene)
+    assert (scene.titles(), scene.rule().silence_comment) == ([], "a short while")
+    scene.step(45)
+    scene.settle()
+
+    assert scene.titles() == ["FIRING: full"]
+    assert (scene.rule().silenced_until, scene.rule().silence_comment) == (None, "")
+
+
+def test_what_only_held_for_a_while_begins_anew_with_a_restart(hook: Hook, state: Directory) -> None:
+    """Nobody knows whether it held while no agent looked."""
+    scene = Scene(hook, state)
+    scene.metrics.directory_critical.set(1)
+    scene.step(15)
+    scene.step(15)
+    asked(scene, lambda: scene.alerter.silence("full", 0, ""))  # everything that is kept is written now
+    scene.alerter = scene.start(state)
+    scene.step()
+    scene.step(15)
+    assert scene.rule().state == "pending"
+    scene.step(15)
+
+    assert scene.rule().state == "firing"
+
+
 def test_a_test_message_says_that_it_is_one(hook: Hook, state: Directory) -> None:
     """It changes no state; what went wrong is told."""
     scene = Scene(hook, state)

@@ -44,6 +44,7 @@ def of_100(used: int) -> Memory:
         (20, 0, Ask(64 * MIB, JSON), (70 * MIB - SPARE) // JSON.read),
         (20, 60, Ask(4 * MIB, JSON), (10 * MIB - SPARE) // JSON.read),
         (20, 68, Ask(4 * MIB, JSON), 0),
+        (20, 67, Ask(4 * MIB, WEIGHTS["processed"]), 0),
         (76, 0, Ask(4 * MIB, JSON), SMALL),
         (76, 0, Ask(4 * MIB, JSON, busy=True), 0),
         (74, 0, Ask(1 * MIB, JSON, busy=True), MIB),
@@ -53,7 +54,8 @@ def of_100(used: int) -> Memory:
         (20, 0, Ask(10 * MIB, JSON, whole=True), 0),
         (20, 0, Ask(9 * MIB, WEIGHTS["protobuf"]), (70 * MIB - SPARE) // 15),
     ],
-    ids=["fits", "less", "beside others", "others first", "small when tight", "one when tight", "two before", "full",
+    ids=["fits", "less", "beside others", "others first", "not worth a request",
+         "small when tight", "one when tight", "two before", "full",
          "tiny", "whole", "whole but too much", "protobuf takes more"],
 )  # fmt: skip
 def test_what_may_be_read(used: int, reserved: int, ask: Ask, granted: int) -> None:
