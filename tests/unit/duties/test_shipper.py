@@ -223,8 +223,9 @@ def test_case_8_sealing_in_the_middle_of_a_line_and_of_a_request(tmp_path: Path,
 
         yard.run(until)
 
-    assert once(0, 5) + once(0, 11) == numbers(bodies(server))
-    assert 1 == len({heard.raw for heard in server.heard if b'"n0"' in heard.body})
+    stalled = server.heard[0]  # either of the two that were under way
+    assert once(0, 11) + numbers([stalled.body]) == numbers(bodies(server))
+    assert 2 == [heard.raw for heard in server.heard].count(stalled.raw)
 
 
 def test_case_8_sealing_during_an_outage_and_while_stopped(tmp_path: Path, server: Hostile) -> None:
@@ -509,14 +510,14 @@ def test_small_batches_share_a_write_of_their_bounds(
     with Yard(tmp_path, forward(server, batch=small(1, in_flight=8))) as yard:
         yard.write(spans(10, 26))
         yard.run(settled(yard, 16))
-    assert 8 == begun[0]
+    assert 8 == next(filter(None, begun))
     assert once(10, 26) == numbers(bodies(server))
 
     begun.clear()
     with Yard(tmp_path, forward(server, batch=small(2, in_flight=8, **keys))) as yard:
         yard.write(spans(26, 42))
         yard.run(settled(yard, 16))
-    assert 1 == begun[0]
+    assert 1 == next(filter(None, begun))
     assert once(10, 42) == numbers(bodies(server))
 
 
