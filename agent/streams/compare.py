@@ -21,13 +21,16 @@ _CACHE_DROP = 1 << 16
 _SAMPLE_EVERY = 8
 
 
-def compare(tools: Tools, draft: Draft) -> bool:
-    """Compare every member that was copied; False when members had to be given up. Raises CorruptError, OSError."""
+def compare(tools: Tools, draft: Draft, scratch: memoryview) -> bool:
+    """Compare every member that was copied; False when members had to be given up. Raises CorruptError, OSError.
+
+    The live file is read through `scratch`, which the processor's cache holds.
+    """
     part = draft.part
     drop_cache(part)
     for number in range(len(part.members)):
         tools.breathe()
-        if not _same(draft, number, inflate=thorough(draft, number)):
+        if not _same(draft, number, scratch, inflate=thorough(draft, number)):
             return _differs(draft, number)
         reach("verify.member")
     return True
@@ -70,14 +73,13 @@ def _differs(draft: Draft, number: int) -> bool:
     return False
 
 
-def _same(draft: Draft, number: int, *, inflate: bool) -> bool:
+def _same(draft: Draft, number: int, scratch: memoryview, *, inflate: bool) -> bool:
     """Compare one member with the live file; CorruptError when the part itself is not what was written."""
     part, member = draft.part, draft.part.members[number]
-    there = draft.live.read(member.physical, member.length)
     if inflate:
-        return part.content(number) == there
+        return draft.live.equals(member.physical, part.content(number), scratch)
     check_raw(part, number)
-    return len(there) == member.length and members.crc32(there) == member.crc
+    return draft.live.crc(member.physical, member.length, scratch) == member.crc
 
 
 def check_raw(part: Part, number: int) -> None:

@@ -17,7 +17,7 @@ from agent.streams.candidate import Candidate, Draft, each
 from agent.streams.catalog import Stream
 from agent.streams.compare import compare
 from agent.streams.copying import SEGMENT_LIMIT, Copier
-from agent.streams.live import Live
+from agent.streams.live import SCRATCH, Live
 from agent.streams.merge import Merger
 from agent.streams.openpart import grown
 from agent.streams.outcome import Sealed
@@ -34,6 +34,7 @@ class Sealer:
         self._tools = tools
         self._publisher = Publisher(tools)
         self.copier = Copier(tools)
+        self._scratch = memoryview(bytearray(SCRATCH))
         self._merger = Merger(tools, self.copier, self._publisher)
 
     def seal(self, batch: Sequence[tuple[Stream, str]]) -> list[Sealed]:
@@ -103,7 +104,7 @@ class Sealer:
                 self._publisher.tell(draft, draft.published)
 
     def _verify(self, draft: Draft) -> None:
-        if not compare(self._tools, draft):
+        if not compare(self._tools, draft, self._scratch):
             self._publisher.index(draft)
             draft.part.sync()
 
@@ -152,7 +153,7 @@ class Sealer:
             self._tools.metrics.captures.inc()
 
     def _verify_captured(self, draft: Draft) -> None:
-        if not compare(self._tools, draft):
+        if not compare(self._tools, draft, self._scratch):
             draft.part.sync()
 
     def _advance(self, draft: Draft, held: Segment) -> None:
