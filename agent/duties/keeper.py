@@ -42,6 +42,9 @@ _log = log.get("keeper")
 RELEASE_RATE = 160e6
 """Bytes a second that are released of one stream, so that its writer hardly feels it: 8 MiB each 50 ms."""
 
+TRIM_EVERY = 30.0
+"""Seconds after which memory that was freed goes back to the system: about as often as everything is looked at."""
+
 SEALED_A_STEP = 256 << 20
 """Bytes after which what else is due waits for the next step, so that what comes due meanwhile need not."""
 
@@ -90,6 +93,7 @@ class Keeper:
         self._unsealed = 0
         """Bytes that are due and wait for the next step."""
         self._next_release = 0.0
+        self._next_trim = float("inf")
         self._next_snapshot = 0.0
         self._seen_at_work = float("inf")
         """When a step that takes long, as the first one over a large backlog, shows what it has done by then."""
@@ -173,8 +177,9 @@ class Keeper:
         self._lines.touch(outcome.stream for outcome in outcomes)
         if asked or now >= self._next_snapshot:
             self.publish()
-        if first:
-            linux.trim_memory()  # what starting and the first look took is not needed again
+        if first or now >= self._next_trim:
+            linux.trim_memory()  # what starting, and each look at everything, took is not needed again
+            self._next_trim = now + TRIM_EVERY
         return self._next(pending)
 
     def _check_root(self) -> None:
