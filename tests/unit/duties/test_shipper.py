@@ -308,22 +308,27 @@ def test_case_9_a_segment_that_was_put_together_twice_is_delivered_once(tmp_path
     assert once(0, 300) == numbers(bodies(server))
 
 
+def truncate_once(yard: Yard, path: Path, delivered: int, records: int, write: Callable[[], object]) -> None:
+    """Ship until so many are delivered, truncate, `write()`, and ship until so many records are settled."""
+    first, second = settled(yard, delivered), settled(yard, records)
+    cut: list[int] = []
+
+    def until() -> bool:
+        if first() and not cut:
+            cut.append(1)
+            os.truncate(path, 0)
+            yard.look()
+            write()
+        return second()
+
+    yard.run(until)
+
+
 def test_case_10_a_truncated_file_is_read_from_its_head(tmp_path: Path, server: Hostile) -> None:
     """Case 10: what stands there after copytruncate is new, though shorter and in the same inode."""
     with Yard(tmp_path, forward(server)) as yard:
         yard.write(spans(0, 20))
-        first, second = settled(yard, 20), settled(yard, 25)
-        state: list[int] = []
-
-        def until() -> bool:
-            if first() and not state:
-                state.append(1)
-                os.truncate(tmp_path / LEAF, 0)
-                yard.look()
-                yard.write(spans(20, 25))
-            return second()
-
-        yard.run(until)
+        truncate_once(yard, tmp_path / LEAF, 20, 25, lambda: yard.write(spans(20, 25)))
 
     assert once(0, 25) == numbers(bodies(server))
 
@@ -334,18 +339,7 @@ def test_case_10_what_a_writer_goes_on_with_behind_a_truncation_is_delivered_at_
     """Case 10: it keeps its place, so the file begins with NULs; they hold nothing up, and are neither lag nor loss."""
     with Yard(tmp_path, forward(server)) as yard, (tmp_path / LEAF).open("wb", buffering=0) as writer:
         writer.write(spans(0, 2000))
-        first, second = settled(yard, 2000), settled(yard, 2005)
-        state: list[int] = []
-
-        def until() -> bool:
-            if first() and not state:
-                state.append(1)
-                os.truncate(tmp_path / LEAF, 0)
-                yard.look()
-                writer.write(spans(2000, 2005))
-            return second()
-
-        yard.run(until)
+        truncate_once(yard, tmp_path / LEAF, 2000, 2005, lambda: writer.write(spans(2000, 2005)))
         assert (0, 0) == (yard.status().backlog_bytes, yard.status().unreadable_bytes)
 
     assert once(0, 2005) == numbers(bodies(server))
