@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import cost, crowd, delivery, hot, idle, latency, loss, processing
+from tests.bench import cost, crowd, delivery, hot, idle, latency, loss, processing, steady
 from tests.bench.options import Options
 from tests.bench.report import Row, markdown
 
@@ -23,6 +23,7 @@ BENCHES: dict[str, Callable[[Options], list[Row]]] = {
     "restart": crowd.measure_restart,
     "loss": loss.measure,
     "delivery": delivery.measure,
+    "steady": steady.measure,
     "processing": processing.measure,
 }
 

@@ -32,7 +32,7 @@ def measure(options: Options) -> list[Row]:
     home.mkdir()
     source = home / "source.json"
     data = _fill(source, options.size)
-    with _blackhole(home) as url:
+    with blackhole(home) as url:
         floor = data.bytes / min(_floor(source, url) for _ in range(options.runs))
         rows = [Row("delivery: the floor", "", f"{floor / 1e6:.0f} MB/s of a core")]
         start = _start(home, url)
@@ -49,7 +49,6 @@ def measure(options: Options) -> list[Row]:
         backlog = _backlog(live, data, options.backlog)
         what = f"backlog of {backlog.bytes / 1e9:.3g} GB"
         rows.append(_row(what, backlog, floor, start, *_ship(home, live, url, backlog.bytes)))
-        rows.append(_steady(home, url, options.seconds))
     return [*rows, _latency(home, options.seconds)]
 
 
@@ -105,9 +104,10 @@ def _floor(source: Path, url: str) -> float:
     return float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 
 
-def _config(home: Path, url: str, more: str = "") -> str:
+def config(home: Path, url: str) -> str:
+    """A configuration file with one forward, everything at its default."""
     path = home / "agent.toml"
-    path.write_text(f'[[forward]]\nname = "bench"\nendpoints = ["{url}"]\n{more}', "utf-8")
+    path.write_text(f'[[forward]]\nname = "bench"\nendpoints = ["{url}"]\n', "utf-8")
     return str(path)
 
 
@@ -121,7 +121,7 @@ def _start(home: Path, url: str) -> float:
 
 def _ship(home: Path, directory: Path, url: str, size: int) -> tuple[float, int]:
     """CPU seconds and peak memory of an agent that delivers everything in the directory."""
-    program = Program((*AGENT, "--config", _config(home, url)), directory, NEVER)
+    program = Program((*AGENT, "--config", config(home, url)), directory, NEVER)
     while _delivered(program) < size:
         program.check_alive()
         time.sleep(0.5)
@@ -143,9 +143,10 @@ def _delivered(program: Program) -> int:
 
 
 @contextlib.contextmanager
-def _blackhole(home: Path) -> Iterator[str]:
+def blackhole(home: Path, *more: str) -> Iterator[str]:
+    """A receiver that only counts; its URL."""
     port = free_port()
-    command = [sys.executable, "-m", "tests.bench.blackhole", str(port)]
+    command = [sys.executable, "-m", "tests.bench.blackhole", str(port), *more]
     with (home / "blackhole.log").open("wb") as log, subprocess.Popen(command, cwd=ROOT, stderr=log) as process:
         url = f"http://127.0.0.1:{port}"
         try:
@@ -156,41 +157,6 @@ def _blackhole(home: Path) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-
-
-def _steady(home: Path, url: str, seconds: float) -> Row:
-    """10,000 spans a second for some time, everything at its default: CPU and memory, and whether all is delivered."""
-    directory = home / "steady"
-    directory.mkdir()
-    lines = [line for line in Corpus().block(_BLOCK).splitlines(keepends=True) if b'"resourceSpans"' in line[:20]]
-    program = Program((*AGENT, "--config", _config(home, url)), directory, {})
-    program.wait_ready()
-    began, before = time.monotonic(), procfs.cpu_seconds(program.pid)
-    spans = written = count = 0
-    with (directory / LEAF).open("ab", buffering=0) as file:
-        while (now := time.monotonic() - began) < seconds:
-            while spans < now * 10_000:
-                line = lines[count % len(lines)]
-                written += file.write(line)
-                spans += line.count(b'"spanId"')
-                count += 1
-            time.sleep(0.02)
-    while _delivered(program) < written:
-        program.check_alive()
-        time.sleep(0.1)
-    share = (procfs.cpu_seconds(program.pid) - before) / (time.monotonic() - began)
-    peak, lost = procfs.memory(program.pid, "VmHWM"), count - _records(program)
-    program.stop()
-    return Row(
-        "delivery: 10,000 spans/s", "< 1 core, RSS < 100 MB, 0 lost",
-        f"{share:.0%} of a core, {peak >> 20} MiB, {lost} lost", "", share < 1 and peak < 100e6 and not lost,
-    )  # fmt: skip
-
-
-def _records(program: Program) -> int:
-    """Records that a destination has."""
-    (one,) = json.loads(program.get("/api/v1/status")[1])["forwards"]
-    return int(one["delivered"])
 
 
 class _Stamped(Hostile):
@@ -214,7 +180,7 @@ def _latency(home: Path, seconds: float) -> Row:
     with serving() as server:
         server.__class__ = _Stamped
         server.came = {}  # type: ignore[attr-defined]  # it is one now
-        program = Program((*AGENT, "--config", _config(home, server.url)), directory, {})
+        program = Program((*AGENT, "--config", config(home, server.url)), directory, {})
         program.wait_ready()
         with (directory / LEAF).open("ab", buffering=0) as file:
             while len(written) < seconds * 50:
