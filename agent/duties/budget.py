@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from agent.components import State
+from agent.config import Forward
 from agent.control import MemoryState, Own
 from agent.kit import linux, log
 from agent.kit.clock import Clock
@@ -54,6 +55,14 @@ class Weight(NamedTuple):
 
 
 WEIGHTS = {"json": Weight(7, 3), "protobuf": Weight(15, 12), "processed": Weight(12, 5)}
+
+
+def weigh(forward: Forward, *, processed: bool = False) -> Weight:
+    """What the batches of a forward take: encoding as protobuf takes the most."""
+    encodings = {forward.encoding, forward.traces.encoding, forward.logs.encoding, forward.metrics.encoding}
+    found = WEIGHTS["protobuf" if forward.kind == "otlp" and encodings & {"protobuf", "grpc"} else "json"]
+    more = WEIGHTS["processed"]
+    return Weight(max(found.read, more.read), max(found.send, more.send)) if processed else found
 
 
 class Ask(NamedTuple):

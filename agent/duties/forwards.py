@@ -107,12 +107,12 @@ class Forwards:
         return list(series.samples((consumer, self._status(consumer, books), books) for consumer, books in found))
 
     def _status(self, consumer: Consumer, books: Ledger) -> ForwardStatus:
-        failover, unsent = consumer.failover, consumer.forward.unsent
+        failover, unsent = consumer.sender.failover, consumer.forward.unsent
         lags = [lag(one, position, self._clock.now()) for one, position in self._standing(consumer)]
         return ForwardStatus(
             name=consumer.name,
             kind=consumer.forward.kind,
-            destination=failover.targets[failover.current].destination,
+            destination=consumer.sender.destination,
             breaker=failover.breakers[failover.current].state,
             trips=failover.trips,
             read=books.read,
@@ -287,7 +287,7 @@ async def _replay(consumer: Consumer, ids: list[str]) -> Replayed:
             continue
         try:
             for part in _parts(consumer, one):
-                await consumer.replay(part)
+                await consumer.sender.replay(part)
         except Reject as error:
             why = f"{one.id}: {error.what}"
             continue

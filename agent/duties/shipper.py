@@ -1,5 +1,7 @@
 """The shipping loop, written once: read, check, pack, write the bounds down, send, advance the cursor.
 
+Sending a batch until it is taken or refused is `agent.duties.sender`; which bytes come next, `agent.duties.source`.
+
 Invariants:
 
 - Only the network is awaited; each action on files is one step in a worker thread, and one step runs at a time.
@@ -15,29 +17,27 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 
-from agent.audit import Event
 from agent.config import Forward
-from agent.duties.budget import WEIGHTS, Ask, Budget, Grant, Weight
+from agent.duties.budget import Ask, Budget, Grant, weigh
 from agent.duties.ledger import Book
-from agent.duties.parcel import Parcel, Part, Refused
+from agent.duties.parcel import Parcel, Refused
+from agent.duties.sender import Sender, StoppedError, Trail
 from agent.duties.source import Source
 from agent.kit import log
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, CorruptError
 from agent.kit.loops import Failures, Waker
 from agent.kit.priority import WORK
-from agent.kit.retry import Backoff, Failover, Lease
 from agent.kit.steps import reach
 from agent.otlp.process import Chain
-from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, Sink, TooLarge
+from agent.sinks.base import Sink
 from agent.streams.cursors import Cursors
 from agent.streams.deadletters import DeadLetters, Letter, letter
 from agent.streams.views import View, Views
@@ -48,30 +48,6 @@ MEMORY_WAIT = 0.25
 """Seconds after which a consumer asks for memory again; the end of one of its own batches comes before."""
 
 Result = TypeVar("Result")
-
-
-class Trail(Protocol):
-    """Who tells people: the component's state and the audit trail. Called from any thread; must not block."""
-
-    def state(self, ok: bool, message: str = "", hint: str = "") -> None:
-        """The consumer works, or does not."""
-        ...
-
-    def audit(self, event: Event, **details: Any) -> None:
-        """Something happened to data."""
-        ...
-
-
-class StoppedError(Exception):
-    """The agent is leaving; the batch stays unsettled and is sent again by the next start."""
-
-
-def weight(forward: Forward, *, processed: bool = False) -> Weight:
-    """What the batches of a forward take of memory: encoding as protobuf takes the most."""
-    encodings = {forward.encoding, forward.traces.encoding, forward.logs.encoding, forward.metrics.encoding}
-    found = WEIGHTS["protobuf" if forward.kind == "otlp" and encodings & {"protobuf", "grpc"} else "json"]
-    more = WEIGHTS["processed"]
-    return Weight(max(found.read, more.read), max(found.send, more.send)) if processed else found
 
 
 class Consumer:
@@ -86,18 +62,11 @@ class Consumer:
         self.name = forward.name
         self.book = Book(clock)
         self.letters = letters
-        self.failover = Failover(
-            sinks, clock, failures=forward.breaker.failures, recovery=float(forward.breaker.recovery)
-        )
-        self._sinks = sinks
         self.cursors = cursors
         self._clock = clock
         self._trail = trail
-        self._backoff = Backoff(
-            initial=float(forward.retry.initial), maximum=float(forward.retry.maximum),
-            multiplier=forward.retry.multiplier, jitter=forward.retry.spread,
-            attempts=forward.retry.max_attempts or None,
-        )  # fmt: skip
+        self.sender = Sender(forward, sinks, clock, self.book, trail)
+        """Also tells, for the whole consumer, whether the agent is leaving."""
         # Lines of two batches at once would mix in a file or on a terminal.
         self._places = forward.batch.in_flight if forward.kind == "otlp" else 1
         self._lock = threading.Lock()
@@ -105,20 +74,16 @@ class Consumer:
         self._waker = Waker()
         self._budget = budget or Budget(clock)
         self.process = process
-        self._weight = weight(forward, processed=process is not None)
+        self._weight = weigh(forward, processed=process is not None)
         self._ceiling = self._budget.longest(self._weight, sys.maxsize)
         self._source = Source(forward, views, cursors, self._skipped, self._corrupt, self._ceiling, process)
         self._under_way = 0
-        self._outage = Failures()
-        self._refusals = Failures()
         self._prepared: list[Parcel] = []
         """Begun batches whose bounds are not durable yet."""
-        self.stopping = False
-        self._change = anyio.Event()
         views.listen(self._noticed, self._waker.wake)
 
     def __repr__(self) -> str:
-        return f"<Consumer {self.name} {self._sinks[self.failover.current].destination}>"
+        return f"<Consumer {self.name} {self.sender.destination}>"
 
     # -- the loop
 
@@ -133,20 +98,18 @@ class Consumer:
 
     async def aclose(self) -> None:
         """Close the sinks; a second call does nothing."""
-        for sink in self._sinks:
-            await sink.aclose()
+        await self.sender.aclose()
 
     def stop(self) -> None:
         """Begin nothing new, give up waiting, finish what a destination is just answering. In the loop's thread."""
-        self.stopping = True
-        self._nudge()
+        self.sender.stop()
         self._waker.wake()
 
     async def _work(self) -> None:
         places = anyio.Semaphore(self._places)
         failures = Failures(longest=30.0)
         async with anyio.create_task_group() as group:
-            while not self.stopping:
+            while not self.sender.stopping:
                 await places.acquire()
                 places.release()
                 try:
@@ -160,16 +123,13 @@ class Consumer:
                     self.book.began(parcel)
                     self._under_way += 1
                     group.start_soon(self._carry, parcel, places)
-                if not parcels and not self.stopping:
+                if not parcels and not self.sender.stopping:
                     await self._waker.sleep(None if due is None else max(0.0, due - self._clock.monotonic()))
 
     async def _carry(self, parcel: Parcel, places: anyio.Semaphore) -> None:
         """Bring one batch to its end."""
-        if parcel.refused:
-            self._tell_refused(parcel, len(parcel.refused), parcel.refused[0].kind, parcel.refused[0].reason)
         try:
-            for part in parcel.parts:
-                await self._offer(part, parcel)
+            await self.sender.send(parcel)
             await self._conclude(parcel)
         except StoppedError:
             pass
@@ -181,108 +141,6 @@ class Consumer:
             places.release()
             self._waker.wake()
 
-    async def _offer(self, part: Part, parcel: Parcel) -> None:
-        """Send a part, in halves where it is too large for the destination; what is refused is noted."""
-        queue = deque([part])
-        while queue:
-            one = queue.popleft()
-            began = self._clock.monotonic()
-            try:
-                outcome = await self._send(one)
-            except TooLarge as error:
-                if len(one.places) > 1:
-                    queue.extendleft(reversed(one.halves()))
-                    continue
-                self._refused(one, parcel, error, began)
-            except Reject as error:
-                self._refused(one, parcel, error, began)
-            else:
-                self.book.took(one, outcome, self._clock.monotonic() - began)
-                parcel.state = outcome.state if outcome.state is not None else parcel.state
-                self._trail.state(True)
-                ended, told = self._outage.succeeded()
-                if told:
-                    _log.info("delivery works again", forward=self.name, failures=ended)
-                if outcome.rejected or outcome.message:
-                    _log.warning("partial success", forward=self.name, rejected=outcome.rejected, said=outcome.message)
-
-    async def _send(self, part: Part) -> Outcome:
-        """Try until a destination has taken the part. Raises Reject when none will, StoppedError at the end."""
-        failures, waiting = 0, False
-        while True:
-            lease = self.failover.pick()
-            if lease is None:
-                if not waiting:
-                    self.book.waited()
-                waiting = True
-                await self._pause(self.failover.wait(), until_change=True)
-                continue
-            try:
-                outcome = await self._try(lease, part)
-            except Retry as error:
-                failures += 1
-                elsewhere = self.failover.failed(lease)
-                await self._tell_failure(error, lease)
-                wait = self._backoff.wait(failures, error.after)
-                if wait is None:
-                    reason = f"{failures} tries: {error.what}"
-                    raise Reject(reason, ErrorClass.EXHAUSTED, hint=error.hint) from error
-                if not elsewhere:
-                    # A server's own Retry-After is kept; our guess ends with what made it.
-                    await self._pause(wait, until_change=error.after is None)
-                continue
-            return outcome
-
-    async def _try(self, lease: Lease[Sink], part: Part) -> Outcome:
-        if self.stopping:
-            raise StoppedError
-        reach("ship.sending")
-        try:
-            outcome = await lease.target.send(part.batch)
-        except Reject:
-            self._answered(lease)
-            raise
-        except Retry:
-            raise
-        except Exception as error:
-            # One bad batch must neither end the agent nor be lost.
-            _log.exception("a defect of the sink; the batch goes to the dead letters", forward=self.name)
-            self._answered(lease)
-            raise Reject(f"{type(error).__name__}: {error}", ErrorClass.DEFECT) from error
-        reach("ship.answered")
-        self._answered(lease)
-        return outcome
-
-    def _answered(self, lease: Lease[Sink]) -> None:
-        closed = self.failover.breakers[lease.index].state == "closed"
-        self.failover.succeeded(lease)
-        if not closed:
-            self._nudge()
-
-    async def _tell_failure(self, error: Retry, lease: Lease[Sink]) -> None:
-        self.book.failed(error.kind, error.what)
-        state = self.failover.breakers[lease.index].state
-        hint = error.hint or "see whether it runs and can be reached; records wait on disk meanwhile"
-        self._trail.state(False, f"{error.what} (circuit {state})", hint)
-        if self._outage.failed(self._clock.monotonic())[1]:
-            _log.warning(
-                "delivery fails, it is tried again", forward=self.name, error_class=error.kind.value, error=error.what,
-                circuit=state, hint=hint,
-            )  # fmt: skip
-
-    def _refused(self, part: Part, parcel: Parcel, error: Reject, began: float) -> None:
-        self.book.refused(part, error.kind, error.what, self._clock.monotonic() - began)
-        parcel.refused += part.refused(error.kind, error.what)
-        self._tell_refused(parcel, len(part.places), error.kind, str(error))
-
-    def _tell_refused(self, parcel: Parcel, records: int, kind: ErrorClass, why: str) -> None:
-        """One line in some minutes at most: a stream of useless lines must not become a stream of log lines."""
-        if self._refusals.failed(self._clock.monotonic())[1]:
-            _log.error(
-                "records refused for good; they are in the dead letters", forward=self.name, records=records,
-                stream=parcel.stream, error_class=kind.value, error=why,
-            )  # fmt: skip
-
     async def _conclude(self, parcel: Parcel) -> None:
         """Put the refused records away and settle the batch; a disk that takes nothing is waited for."""
         failures = Failures(longest=30.0)
@@ -291,7 +149,7 @@ class Consumer:
                 dropped = await self._step(lambda: self._settle(parcel))
             except OSError as error:
                 await self._trouble(failures, "dead letters and positions cannot be written", error)
-                if self.stopping:
+                if self.sender.stopping:
                     raise StoppedError from error
                 continue
             self._over(failures, "dead letters and positions are written again")
@@ -304,36 +162,16 @@ class Consumer:
         self._trail.state(False, f"{what}: {said}", "is the state directory full or read-only?")
         if say:
             _log.error(what, forward=self.name, error=error, retry_seconds=wait)
-        if not self.stopping:
-            with anyio.move_on_after(wait):
-                await self._changed()
+        if not self.sender.stopping:
+            await self.sender.wait(wait)
 
     def _over(self, failures: Failures, what: str) -> None:
         """What `_trouble` told of has passed."""
         ended, told = failures.succeeded()
-        if ended and not self._outage.count:
+        if ended and not self.sender.failing:
             self._trail.state(True)
         if told:
             _log.info(what, forward=self.name, failures=ended)
-
-    async def _pause(self, seconds: float, *, until_change: bool = False) -> None:
-        """Wait; with `until_change` only until an endpoint works again. Raises StoppedError when the agent leaves."""
-        until = self._clock.monotonic() + seconds
-        while (left := until - self._clock.monotonic()) > 0 and not self.stopping:
-            with anyio.move_on_after(left):
-                await self._changed()
-                if until_change:
-                    break
-        if self.stopping:
-            raise StoppedError
-
-    async def _changed(self) -> None:
-        """Until something happens that ends a wait."""
-        await self._change.wait()
-
-    def _nudge(self) -> None:
-        self._change.set()
-        self._change = anyio.Event()
 
     # -- steps, in worker threads
 
@@ -443,18 +281,3 @@ class Consumer:
             self.cursors.save()
         self._noticed(view)
         self._waker.wake()
-
-    async def replay(self, part: Part) -> None:
-        """Send one part once, outside the order. Raises Retry or Reject."""
-        lease = self.failover.pick()
-        if lease is None:
-            raise Retry("every endpoint's circuit is open", ErrorClass.UNAVAILABLE)
-        try:
-            await lease.target.send(part.batch)
-        except Retry:
-            self.failover.failed(lease)
-            raise
-        except Reject:
-            self._answered(lease)
-            raise
-        self._answered(lease)

@@ -140,6 +140,12 @@ def forward(server: Hostile, **keys: Any) -> Forward:
     return Forward(**given)
 
 
+def ship(path: Path, server: Hostile, records: int, **keys: Any) -> None:
+    """One life of the agent, in which so many records are settled."""
+    with Yard(path, forward(server, **keys)) as yard:
+        yard.run(settled(yard, records))
+
+
 def letters(path: Path, name: str = "out") -> list[dict[str, Any]]:
     """The dead letters on disk."""
     file = path / ".telemetry-agent" / f"dead-letters-{name}.jsonl"
@@ -158,5 +164,5 @@ def once(first: int, last: int) -> Counter[int]:
 
 __all__ = [
     "KEEP_ALL", "LEAF", "SOON", "Duration", "Size", "Yard", "bodies", "forward", "letters", "log", "numbers", "once",
-    "settled", "small", "span", "spans",
+    "settled", "ship", "small", "span", "spans",
 ]  # fmt: skip

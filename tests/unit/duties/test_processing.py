@@ -8,7 +8,6 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from agent.otlp.process import Chain
 from agent.otlp.redact import MASK
 from agent.sinks.base import ErrorClass
 from tests.support import grpcd
-from tests.support.hostile import Hostile, Say, serving
+from tests.support.hostile import Hostile, Say
 from tests.support.planting import CARD, SIGNALS, everywhere, plant
 from tests.support.planting import SECRET as PLACED
 from tests.support.yard import LEAF, Yard, bodies, forward, letters, log, settled, small, span
@@ -34,13 +33,6 @@ from tests.support.yard import LEAF, Yard, bodies, forward, letters, log, settle
 SECRET = "mary.major@example.com"  # noqa: S105 - what must not leave
 PLANTED = span(1).replace(b'"n1"', b'"n1","traceState":"%s"' % SECRET.encode())
 REDACT = Redact(defaults=True)
-
-
-@pytest.fixture
-def server() -> Iterator[Hostile]:
-    """A server that takes everything until it is told otherwise."""
-    with serving() as hostile:
-        yield hostile
 
 
 def trace(number: int, high: bool = True, project: str = "a") -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,10 @@ from prometheus_client import CollectorRegistry
 from agent.metrics import PREFIX, Family, ForwardSeries
 from agent.streams.lag import Lag, fullness
 from agent.web.probes import resilience
-from tests.support.hostile import Hostile, Say, serving
+from tests.support.hostile import Hostile, Say
 from tests.support.yard import Yard, forward, log, settled, span, spans
 
 OTEL = {"otel_component_type": "otlp_http_json_exporter", "otel_component_name": "otlp_http_json_exporter/out"}
-
-
-@pytest.fixture
-def server() -> Iterator[Hostile]:
-    """A server that takes everything until it is told otherwise."""
-    with serving() as hostile:
-        yield hostile
 
 
 def test_a_scrape_balances_and_speaks_opentelemetry(tmp_path: Path, server: Hostile) -> None:

@@ -7,13 +7,13 @@ import signal
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from agent.kit import steps
-from tests.support.hostile import Hostile, Say, serving
+from tests.support.hostile import Hostile, Say
 from tests.support.program import AGENT, Program
 from tests.support.yard import LEAF, Yard, bodies, forward, numbers, settled, small, spans
 
@@ -31,13 +31,6 @@ POINTS = (
 BATCH = 5
 IN_FLIGHT = 2
 RECORDS = 40
-
-
-@pytest.fixture
-def server() -> Iterator[Hostile]:
-    """A server that takes everything until it is told otherwise."""
-    with serving() as hostile:
-        yield hostile
 
 
 def die_at(point: str, times: int) -> None:

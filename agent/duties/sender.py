@@ -1,0 +1,240 @@
+"""The sending of one consumer's batches: each part is tried until a destination takes it, or refuses it for good.
+
+Invariants:
+
+- A part ends in one of two ways: a destination took it, or its records are noted as refused in its parcel. Until then
+  it is tried again, as the same bytes, unless the agent leaves (`StoppedError`).
+- Only a part that is too large is divided; its halves are other requests, sent in order.
+- A refusal is an answer: it neither opens a circuit nor asks the next endpoint.
+- It knows no file, cursor or dead letter, and belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import anyio
+
+from agent.audit import Event
+from agent.config import Forward
+from agent.duties.ledger import Book
+from agent.duties.parcel import Parcel, Part
+from agent.kit import log
+from agent.kit.clock import Clock
+from agent.kit.loops import Failures
+from agent.kit.retry import Backoff, Failover, Lease
+from agent.kit.steps import reach
+from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, Sink, TooLarge
+
+_log = log.get("shipper")
+
+
+class Trail(Protocol):
+    """Who tells people: the component's state and the audit trail. Called from any thread; must not block."""
+
+    def state(self, ok: bool, message: str = "", hint: str = "") -> None:
+        """The consumer works, or does not."""
+        ...
+
+    def audit(self, event: Event, **details: Any) -> None:
+        """Something happened to data."""
+        ...
+
+
+class StoppedError(Exception):
+    """The agent is leaving; the batch stays unsettled and is sent again by the next start."""
+
+
+class Sender:
+    """One consumer's endpoints, each behind its circuit breaker, and the waits between two tries."""
+
+    def __init__(self, forward: Forward, sinks: Sequence[Sink], clock: Clock, book: Book, trail: Trail) -> None:
+        self.failover = Failover(
+            sinks, clock, failures=forward.breaker.failures, recovery=float(forward.breaker.recovery)
+        )
+        self._name = forward.name
+        self._clock = clock
+        self._book = book
+        self._trail = trail
+        self._backoff = Backoff(
+            initial=float(forward.retry.initial), maximum=float(forward.retry.maximum),
+            multiplier=forward.retry.multiplier, jitter=forward.retry.spread,
+            attempts=forward.retry.max_attempts or None,
+        )  # fmt: skip
+        self._outage = Failures()
+        self._refusals = Failures()
+        self._change = anyio.Event()
+        self.stopping = False
+
+    @property
+    def destination(self) -> str:
+        """Where the last try went, for people."""
+        return self.failover.targets[self.failover.current].destination
+
+    @property
+    def failing(self) -> bool:
+        """True while tries fail."""
+        return self._outage.count > 0
+
+    def stop(self) -> None:
+        """Give up waiting and try nothing more; what a destination is just answering is heard."""
+        self.stopping = True
+        self._nudge()
+
+    async def aclose(self) -> None:
+        """Close the sinks; a second call does nothing."""
+        for sink in self.failover.targets:
+            await sink.aclose()
+
+    # -- a batch
+
+    async def send(self, parcel: Parcel) -> None:
+        """Bring every part to its end; what is refused is noted in the parcel. Raises StoppedError."""
+        if parcel.refused:
+            self._tell_refused(parcel, len(parcel.refused), parcel.refused[0].kind, parcel.refused[0].reason)
+        for part in parcel.parts:
+            await self._offer(part, parcel)
+
+    async def _offer(self, part: Part, parcel: Parcel) -> None:
+        """Send a part, in halves where it is too large for the destination; what is refused is noted."""
+        queue = deque([part])
+        while queue:
+            one = queue.popleft()
+            began = self._clock.monotonic()
+            try:
+                outcome = await self._send(one)
+            except TooLarge as error:
+                if len(one.places) > 1:
+                    queue.extendleft(reversed(one.halves()))
+                    continue
+                self._refused(one, parcel, error, began)
+            except Reject as error:
+                self._refused(one, parcel, error, began)
+            else:
+                self._taken(one, parcel, outcome, began)
+
+    def _taken(self, part: Part, parcel: Parcel, outcome: Outcome, began: float) -> None:
+        self._book.took(part, outcome, self._clock.monotonic() - began)
+        parcel.state = outcome.state if outcome.state is not None else parcel.state
+        self._trail.state(True)
+        ended, told = self._outage.succeeded()
+        if told:
+            _log.info("delivery works again", forward=self._name, failures=ended)
+        if outcome.rejected or outcome.message:
+            _log.warning("partial success", forward=self._name, rejected=outcome.rejected, said=outcome.message)
+
+    def _refused(self, part: Part, parcel: Parcel, error: Reject, began: float) -> None:
+        self._book.refused(part, error.kind, error.what, self._clock.monotonic() - began)
+        parcel.refused += part.refused(error.kind, error.what)
+        self._tell_refused(parcel, len(part.places), error.kind, str(error))
+
+    def _tell_refused(self, parcel: Parcel, records: int, kind: ErrorClass, why: str) -> None:
+        """One line in some minutes at most: a stream of useless lines must not become a stream of log lines."""
+        if self._refusals.failed(self._clock.monotonic())[1]:
+            _log.error(
+                "records refused for good; they are in the dead letters", forward=self._name, records=records,
+                stream=parcel.stream, error_class=kind.value, error=why,
+            )  # fmt: skip
+
+    # -- tries
+
+    async def _send(self, part: Part) -> Outcome:
+        """Try until a destination has taken the part. Raises Reject when none will, StoppedError at the end."""
+        failures, waiting = 0, False
+        while True:
+            lease = self.failover.pick()
+            if lease is None:
+                if not waiting:
+                    self._book.waited()
+                waiting = True
+                await self._pause(self.failover.wait(), until_change=True)
+                continue
+            try:
+                return await self._try(lease, part)
+            except Retry as error:
+                failures += 1
+                elsewhere = self.failover.failed(lease)
+                self._tell_failure(error, lease)
+                wait = self._backoff.wait(failures, error.after)
+                if wait is None:
+                    reason = f"{failures} tries: {error.what}"
+                    raise Reject(reason, ErrorClass.EXHAUSTED, hint=error.hint) from error
+                if not elsewhere:
+                    # A server's own Retry-After is kept; our guess ends with what made it.
+                    await self._pause(wait, until_change=error.after is None)
+
+    async def _try(self, lease: Lease[Sink], part: Part) -> Outcome:
+        if self.stopping:
+            raise StoppedError
+        reach("ship.sending")
+        try:
+            outcome = await lease.target.send(part.batch)
+        except Reject:
+            self._answered(lease)
+            raise
+        except Retry:
+            raise
+        except Exception as error:
+            # One bad batch must neither end the agent nor be lost.
+            _log.exception("a defect of the sink; the batch goes to the dead letters", forward=self._name)
+            self._answered(lease)
+            raise Reject(f"{type(error).__name__}: {error}", ErrorClass.DEFECT) from error
+        reach("ship.answered")
+        self._answered(lease)
+        return outcome
+
+    async def replay(self, part: Part) -> None:
+        """Send one part once, outside the order and the books. Raises Retry or Reject."""
+        lease = self.failover.pick()
+        if lease is None:
+            raise Retry("every endpoint's circuit is open", ErrorClass.UNAVAILABLE)
+        try:
+            await lease.target.send(part.batch)
+        except Retry:
+            self.failover.failed(lease)
+            raise
+        except Reject:
+            self._answered(lease)
+            raise
+        self._answered(lease)
+
+    def _answered(self, lease: Lease[Sink]) -> None:
+        closed = self.failover.breakers[lease.index].state == "closed"
+        self.failover.succeeded(lease)
+        if not closed:
+            self._nudge()
+
+    def _tell_failure(self, error: Retry, lease: Lease[Sink]) -> None:
+        self._book.failed(error.kind, error.what)
+        state = self.failover.breakers[lease.index].state
+        hint = error.hint or "see whether it runs and can be reached; records wait on disk meanwhile"
+        self._trail.state(False, f"{error.what} (circuit {state})", hint)
+        if self._outage.failed(self._clock.monotonic())[1]:
+            _log.warning(
+                "delivery fails, it is tried again", forward=self._name, error_class=error.kind.value,
+                error=error.what, circuit=state, hint=hint,
+            )  # fmt: skip
+
+    # -- waits
+
+    async def wait(self, seconds: float) -> bool:
+        """So long at most; True when an endpoint works again or the agent leaves before."""
+        with anyio.move_on_after(seconds):
+            await self._change.wait()
+            return True
+        return False
+
+    async def _pause(self, seconds: float, *, until_change: bool = False) -> None:
+        """Wait; with `until_change` only until an endpoint works again. Raises StoppedError when the agent leaves."""
+        until = self._clock.monotonic() + seconds
+        while (left := until - self._clock.monotonic()) > 0 and not self.stopping:
+            if await self.wait(left) and until_change:
+                break
+        if self.stopping:
+            raise StoppedError
+
+    def _nudge(self) -> None:
+        self._change.set()
+        self._change = anyio.Event()

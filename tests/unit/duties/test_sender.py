@@ -1,0 +1,223 @@
+"""What becomes of a batch by the answers to it, with a server that does what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.config.forward import Breaking, Retrying
+from agent.sinks.base import ErrorClass
+from tests.support.hostile import Hostile, Say, serving
+from tests.support.yard import (
+    Duration,
+    Yard,
+    bodies,
+    forward,
+    letters,
+    numbers,
+    once,
+    settled,
+    ship,
+    small,
+    span,
+    spans,
+)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 500, 301])
+def test_case_14_a_refusal_is_one_request_and_a_dead_letter(tmp_path: Path, server: Hostile, status: int) -> None:
+    """Case 14: it is never tried again, the cursor goes on, and the breaker stays closed."""
+    server.will(Say(status), Say())
+    with Yard(tmp_path, forward(server, batch=small(1, in_flight=1))) as yard:
+        yard.write(spans(0, 2))
+        yard.run(settled(yard, 2))
+        now = yard.status()
+
+    assert (1, 1, "closed", 0) == (now.delivered, now.dead_lettered, now.breaker, now.retries)
+    assert once(0, 2) == numbers(bodies(server))
+    assert [ErrorClass.of_status(status)] == [one["kind"] for one in letters(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    "answer", [Say(429), Say(502), Say(503), Say(504), Say(end="reset"), Say(end="close"), Say(end="half")]
+)
+def test_case_14_and_20_what_may_pass_is_sent_again_as_the_same_bytes(
+    tmp_path: Path, server: Hostile, answer: Say
+) -> None:
+    """Case 14, 20: also when the server stored the batch and then reset the connection."""
+    server.will(answer, answer, Say())
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 5))
+        yard.run(settled(yard, 5))
+        assert (5, 2) == (yard.status().delivered, yard.status().retries)
+
+    assert 3 == len(server.heard)
+    assert 1 == len({heard.raw for heard in server.heard})
+
+
+def test_attempts_may_be_limited(tmp_path: Path, server: Hostile) -> None:
+    """After the last try the records are dead letters, class and all."""
+    retry = Retrying(initial=Duration(0.01), maximum=Duration(0.01), max_attempts=3)
+    server.will(Say(503))
+    with Yard(tmp_path, forward(server, retry=retry)) as yard:
+        yard.write(span(1))
+        yard.run(settled(yard, 1))
+
+    assert 3 == len(server.heard)
+    assert [ErrorClass.EXHAUSTED] == [one["kind"] for one in letters(tmp_path)]
+
+
+def test_case_16_a_partial_success_is_counted(tmp_path: Path, server: Hostile) -> None:
+    """Case 16: one request; what was refused is counted, and the cursor goes on."""
+    server.will(Say(body=b'{"partialSuccess":{"rejectedSpans":"3","errorMessage":"x"}}'))
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 10))
+        yard.run(settled(yard, 10))
+        books = yard.forwards.consumers["out"].book.snapshot()
+
+    assert 1 == len(server.heard)
+    assert {("traces", ""): 7, ("traces", "rejected"): 3} == books.exported
+    assert (3, 10) == (books.rejected, books.delivered)
+
+
+class _Fussy(Hostile):
+    """Finds a batch too large while a certain record is in it."""
+
+    def next(self, heard: object) -> Say:
+        """413 for the record number 5."""
+        say = super().next(heard)  # type: ignore[arg-type]  # what the server gives
+        return Say(413) if b'"n5"' in self.heard[-1].body else say
+
+
+def test_case_18_a_batch_too_large_is_halved(tmp_path: Path, server: Hostile) -> None:
+    """Case 18: 8 records, the 5th alone is too big: 7 are delivered, it is a dead letter, and the requests end."""
+    server.__class__ = _Fussy
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 8))
+        yard.run(settled(yard, 8))
+        assert (7, 1) == (yard.status().delivered, yard.status().dead_lettered)
+
+    assert 7 == len(server.heard)
+    assert [span(5).decode()] == [one["record"] for one in letters(tmp_path)]
+
+
+def test_case_19_a_later_batch_does_not_carry_an_earlier_one(tmp_path: Path, server: Hostile) -> None:
+    """Case 19: batch 1 waits, batch 2 is taken: the cursor stays before batch 1, also over a restart."""
+    server.will(Say(429, headers={"Retry-After": "60"}, about=b'"n0"'), Say())
+    patient = Retrying(initial=Duration(30), maximum=Duration(60))
+    with Yard(tmp_path, forward(server, batch=small(5), retry=patient)) as yard:
+        yard.write(spans(0, 10))
+        yard.run(lambda: yard.status().delivered >= 5 and len(server.heard) >= 2)
+        (cursor,) = yard.forwards.cursors()
+        assert 0 == cursor.position
+    (waiting,) = (body for body in bodies(server) if b'"n0"' in body)
+    server.will(Say())
+    ship(tmp_path, server, 5)
+
+    assert waiting == bodies(server)[-1]
+    assert once(0, 10) == numbers({*bodies(server)})
+    assert 3 == len(server.heard)
+
+
+def test_case_21_failover_goes_there_and_back(tmp_path: Path, server: Hostile) -> None:
+    """Case 21: while A fails B takes all; A's probe brings the traffic back."""
+    with serving() as other:
+        server.will(Say(503))
+        keys = {"endpoints": (server.url, other.url), "batch": small(1, in_flight=1)}
+        breaker = Breaking(failures=2, recovery=Duration(0.2))
+        with Yard(tmp_path, forward(server, breaker=breaker, **keys)) as yard:
+            yard.write(spans(0, 10))
+            first = settled(yard, 10)
+            taken: list[int] = []
+
+            def until() -> bool:
+                now = yard.status()
+                if first() and not taken:
+                    taken.append(len(other.heard))
+                    server.will(Say())
+                if taken and not now.unsettled and not now.backlog_bytes:
+                    yard.write(span(now.read))
+                return any(number >= 10 for number in numbers(bodies(server)))
+
+            yard.run(until)
+            assert yard.status().trips >= 1
+
+    assert [10] == taken
+    assert set(range(10)) <= set(numbers(bodies(other)))
+
+
+def test_case_21_a_refusal_neither_fails_over_nor_opens_the_breaker(tmp_path: Path, server: Hostile) -> None:
+    """Case 21: 400 from A is an answer: B is not asked."""
+    server.will(Say(400))
+    with serving() as other:
+        keys = {"endpoints": (server.url, other.url), "batch": small(1)}
+        with Yard(tmp_path, forward(server, breaker=Breaking(failures=1), **keys)) as yard:
+            yard.write(spans(0, 10))
+            yard.run(settled(yard, 10))
+            assert ("closed", 0) == (yard.status().breaker, yard.status().trips)
+        assert [] == other.heard
+
+
+def test_batches_that_wait_for_the_breaker_are_counted(tmp_path: Path, server: Hostile) -> None:
+    """With every circuit open nothing is asked but the probe; then everything is delivered."""
+    server.will(Say(503), Say(503), Say())
+    with Yard(tmp_path, forward(server, breaker=Breaking(failures=2, recovery=Duration(1)))) as yard:
+        yard.write(spans(0, 3))
+        yard.run(settled(yard, 3))
+        assert (1, 1) == (yard.status().waited_batches, yard.status().trips)
+
+    assert 3 == len(server.heard)
+
+
+def test_what_waits_to_be_tried_again_goes_once_the_circuit_closes(tmp_path: Path, server: Hostile) -> None:
+    """The wait that a batch drew during an outage, here an hour, ends with the outage; else it held the cursor back."""
+    server.will(Say(503), Say(503), Say())
+    keys = {"retry": Retrying(initial=Duration(3600), maximum=Duration(3600)), "batch": small(1, in_flight=3)}
+    with Yard(tmp_path, forward(server, breaker=Breaking(failures=2, recovery=Duration(0.2)), **keys)) as yard:
+        yard.write(spans(0, 3))
+        yard.run(settled(yard, 3))
+        (cursor,) = yard.forwards.cursors()
+        assert cursor.end == cursor.position
+
+    assert {0, 1, 2} == set(numbers(bodies(server)))
+
+
+def test_a_wait_that_the_server_asked_for_is_kept(tmp_path: Path, server: Hostile) -> None:
+    """`Retry-After` outlives the circuit that closes meanwhile: the server said when it wants to be asked again."""
+    server.will(Say(503, headers={"Retry-After": "3600"}), Say())
+    keys = {"retry": Retrying(initial=Duration(0.1), maximum=Duration(3600)), "batch": small(1, in_flight=2)}
+    with Yard(tmp_path, forward(server, breaker=Breaking(failures=1, recovery=Duration(0.2)), **keys)) as yard:
+        yard.write(spans(0, 3))
+        later = [span(3)]
+
+        def until() -> bool:
+            if yard.status().delivered == 2 and later:
+                yard.write(later.pop())
+            return yard.status().delivered == 3
+
+        yard.run(until)
+        assert (1, "closed") == (yard.status().unsettled, yard.status().breaker)
+
+
+def test_a_defect_of_a_sink_costs_no_record(tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw ends neither the agent nor the consumer: the batch is a dead letter, the next one goes on."""
+    from agent.sinks.otlp import OtlpSink
+
+    real: Callable[..., bytes] = OtlpSink._body
+    calls: list[int] = []
+
+    def broken(sink: OtlpSink, batch: object) -> bytes:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ZeroDivisionError("unforeseen")
+        return real(sink, batch)
+
+    monkeypatch.setattr(OtlpSink, "_body", broken)
+    with Yard(tmp_path, forward(server, batch=small(1, in_flight=1))) as yard:
+        yard.write(spans(0, 2))
+        yard.run(settled(yard, 2))
+
+    assert {1: 1} == numbers(bodies(server))
+    assert ["defect"] == [one["kind"] for one in letters(tmp_path)]
