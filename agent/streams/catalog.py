@@ -18,6 +18,7 @@ from agent.streams import segment
 from agent.streams.incarnation import Incarnation
 from agent.streams.position import Identity
 from agent.streams.segment import Segment
+from agent.streams.trouble import Trouble
 
 _NEVER = (float("-inf"), 0)
 
@@ -34,6 +35,14 @@ class Place:
     """The size that no file here can pass; None where that is not known (attack H5)."""
     unsynced: bool = False
     """True while a segment's name may not be durable, though it could not be taken back."""
+    outlived: dict[Stream, None] = field(default_factory=dict)
+    """Streams whose open part may still lie beside the segment that it became."""
+    trouble: Trouble = field(
+        default_factory=lambda: Trouble(
+            "what was sealed cannot be made final in its directory; nothing of it is given back",
+            "what was sealed is final in its directory",
+        )
+    )
 
     def settle(self) -> None:
         """Make every segment's name durable before what it holds is released. Raises OSError."""

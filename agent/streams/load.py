@@ -71,11 +71,29 @@ class Loader:
 
     def unblock(self, stream: Stream) -> None:
         """A part that could not be removed when its seal failed is in the way: deal with it as at a start."""
+        try:
+            self._clear(stream)
+        except OSError as error:
+            failed(self.tools, stream, error)
+
+    def finish(self, place: Place) -> None:
+        """Do what a sync or a removal that failed left undone: names become durable, and parts that are segments go."""
+        try:
+            place.settle()
+            for stream in list(place.outlived):
+                self._clear(stream)
+                del place.outlived[stream]
+        except OSError as error:
+            place.trouble.begins(self.tools.audit, error)
+        else:
+            place.trouble.ends(self.tools.audit)
+
+    def _clear(self, stream: Stream) -> None:
+        """Deal with the stream's hidden files as at a start. Raises OSError."""
         before = len(stream.segments)
         try:
             there = [name for name in names.hidden_names(stream.leaf) if stream.place.archive.exists(name)]
             self.recovery.parts(stream.place, Leftovers(there))
-        except OSError as error:
-            failed(self.tools, stream, error)
-        if len(stream.segments) > before:
-            self._restore(stream)
+        finally:
+            if len(stream.segments) > before:
+                self._restore(stream)

@@ -32,6 +32,8 @@ class Lookout:
         place = self.catalog.places.get(relative)
         if place is None:
             return Looked()
+        if place.unsynced or place.outlived:
+            self.loader.finish(place)
         looked = self.survey.list(place) if leaves is None else self.survey.names(place, leaves)
         for stream in looked.suspects:
             examine(self.tools, self.departures, stream)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from agent.kit.errors import AgentError
@@ -60,9 +61,7 @@ class Merger:
             self._publisher.sync_names(done, _unsynced)
             reach("merge.named")
             for closing in done:
-                # Readers of an older view read the part until here; without a durable name it is the only copy.
-                if not closing.stream.place.unsynced and closing.source.name != closing.part.name:
-                    closing.source.directory.remove(closing.source.name)
+                _remove_source(closing)
             reach("merge.removed")
         finally:
             for closing in batch:
@@ -146,6 +145,18 @@ def _as_it_is(one: Segment) -> Part:
     finally:
         os.close(fd)
     return Part.reopen(one.directory, one.name, found)
+
+
+def _remove_source(closing: Closing) -> None:
+    """Readers of an older view read the part until here; without a durable name it is the only copy."""
+    place, source = closing.stream.place, closing.source
+    if source.name == closing.part.name:
+        return
+    place.outlived[closing.stream] = None
+    if not place.unsynced:
+        with suppress(OSError):  # the next look finishes it
+            source.directory.remove(source.name)
+            del place.outlived[closing.stream]
 
 
 def _unsynced(closing: Closing, _: OSError) -> None:

@@ -99,8 +99,6 @@ def told_by(place: Path, story: Story) -> Iterator[Machine]:
         gate.arm()
         del machine._config  # without capture everything is sealed in the end
         machine.settle()
-        machine.agent("open", 0)  # where no name could be made durable, a part stays beside its segment until a start
-        machine.agent("close", 0)
     found = machine.findings()
     assert not found, found
     machine.writer.close()

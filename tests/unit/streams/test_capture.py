@@ -10,6 +10,7 @@ import pytest
 
 from agent.config import Retention
 from agent.kit import disk
+from agent.kit.disk import Directory
 from agent.kit.units import Duration, Size
 from agent.streams import copying, follow, names, reader
 from agent.streams.dues import Due
@@ -333,6 +334,36 @@ def test_a_failed_sync_is_never_tried_again_on_the_same_part(make: Make, monkeyp
 
     assert big(0, 20) == bench.sealed()
     assert big(20, 40) == content(bench)
+
+
+@pytest.mark.parametrize("call", ["sync", "remove"])
+def test_what_a_publication_could_not_finish_the_next_look_does(
+    call: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the segment's name could not be made durable, or the part not be removed, both lie there until then.
+
+    It is told once, and once more when it is over; what a writer adds meanwhile is captured into a part of its own.
+    """
+    bench = capturing(make)
+    writer = bench.writer().write(big(0, 20))
+    tick(bench)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as disk, at("merge.renamed", lambda: disk.setattr(Directory, call, refuse)):
+        assert bench.seal()[0].segment
+        for _ in range(3):
+            bench.look()
+        assert [OPEN] == bench.names(".*")[-1:]
+    writer.write(big(20, 30))
+    for _ in range(3):
+        tick(bench)
+
+    assert big(20, 30) == content(bench)
+    assert big(0, 20) == bench.sealed()
+    told = [one["event"] for one in bench.engine.audit.recent if one["event"] in ("error", "recovered")]
+    assert ["error", "recovered"] == told
 
 
 def test_without_room_to_merge_the_part_is_published_as_it_is(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
