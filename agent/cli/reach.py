@@ -84,7 +84,7 @@ def cursors(config: Config) -> list[CursorStatus]:
     agent = running(config)
     if agent and config.forward:
         return RemoteControl(config.state_path).cursors()
-    from agent.duties.forwards import peek
+    from agent.duties.standing import peek
 
     return peek(config, SystemClock())
 

@@ -6,7 +6,7 @@ Also used while no agent runs: a command then works on the same cursors and dead
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,26 +17,22 @@ from agent import audit
 from agent.components import Components
 from agent.config import Config, Forward
 from agent.control import CursorStatus, ForwardStatus, Replayed
-from agent.duties import series
+from agent.duties import replay, series
 from agent.duties.budget import Budget
 from agent.duties.keeper import Keeper
 from agent.duties.ledger import Ledger
-from agent.duties.parcel import Part, Records, pack
 from agent.duties.processing import chain
 from agent.duties.shipper import Consumer
+from agent.duties.standing import standing
 from agent.kit import log
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, NoAnswerError, UnknownError, printable
 from agent.metrics import Metrics, Sample
-from agent.sinks.base import ErrorClass, Reject, Retry
 from agent.sinks.build import build
-from agent.streams import cursors as cursor_files
-from agent.streams.cursors import Cursors
-from agent.streams.deadletters import DeadLetters, Letter, pick
+from agent.streams.deadletters import DeadLetters, pick
 from agent.streams.engine import Engine
-from agent.streams.engine import peek as peek_engine
 from agent.streams.lag import fullness, lag
-from agent.streams.views import View, Views, view
+from agent.streams.views import View, Views
 
 _log = log.get("forwards")
 
@@ -144,16 +140,12 @@ class Forwards:
         for one in self._views.all():
             if consumer.forward.selects(one.name):
                 found = consumer.cursors.get(one.stream_id)
-                yield one, found.position if found else (one.segments[0].extent.start if one.segments else one.base)
+                yield one, found.position if found else one.first
 
     def cursors(self, *, timeout: float = 10.0) -> list[CursorStatus]:  # noqa: ARG002 - Delivery's signature
         """Every cursor, also the orphaned ones."""
         known = {name: consumer.cursors for name, consumer in self.consumers.items()}
-        return list(standing(known, self._state_cursors(), self._views.all(), self._clock.now()))
-
-    def _state_cursors(self) -> dict[str, Cursors]:
-        names = cursor_files.consumers(self._state)
-        return {name: Cursors(self._state, name) for name in names if name not in self.consumers}
+        return list(standing(self._state, known, self._views.all(), self._clock.now()))
 
     # -- what is asked
 
@@ -171,7 +163,7 @@ class Forwards:
                 hint=f"there are: {', '.join(sorted(there)[:10]) or 'none yet'}",
             )
         for one in [there[name] for name in streams] or list(there.values()):
-            chosen.reset(one, place(one, position, time))
+            chosen.reset(one, _place(one, position, time))
         return [one for one in self.cursors() if one.consumer == consumer and (one.stream in streams or not streams)]
 
     def drop_letters(self, consumer: str, ids: list[str], *, timeout: float = 30.0) -> int:  # noqa: ARG002 - as above
@@ -183,9 +175,9 @@ class Forwards:
         """Send dead letters again; in the loop of the running consumers, or in one of its own where none runs."""
         chosen = self._consumer(consumer)
         if self._loop is None:
-            return anyio.run(_replay_alone, chosen, ids)
+            return anyio.run(replay.alone, chosen, ids)
         try:
-            return asyncio.run_coroutine_threadsafe(_replay(chosen, ids), self._loop).result(timeout)
+            return asyncio.run_coroutine_threadsafe(replay.replay(chosen, ids), self._loop).result(timeout)
         except TimeoutError:
             raise NoAnswerError(f"not done within {timeout:g} s; it goes on", hint="see the agent's log") from None
 
@@ -215,45 +207,9 @@ class Trail:
         self._audit(event, **details)
 
 
-def place(one: View, position: int | None, time: float | None) -> int:
+def _place(one: View, position: int | None, time: float | None) -> int:
     """The position meant: confined to the stream, and for a time the first segment sealed from then on."""
-    if time is not None:
-        later = [segment.extent.start for segment in one.segments if segment.sealed_at >= time]
-        return later[0] if later else one.sealed
-    return max(0, min(position or 0, one.end))
-
-
-def standing(
-    configured: Mapping[str, Cursors], others: Mapping[str, Cursors], views: Iterable[View], now: float
-) -> Iterator[CursorStatus]:
-    """Where each consumer stands in each stream that it has a cursor for and that is still there."""
-    by_id = {one.stream_id: one for one in views}
-    for name, cursors in sorted({**others, **configured}.items()):
-        for stream_id, found in sorted(cursors.snapshot().items(), key=lambda item: item[1].name):
-            one = by_id.get(stream_id)
-            behind = lag(one, found.position, now) if one else None
-            yield CursorStatus(
-                consumer=name,
-                stream=found.name,
-                stream_id=stream_id,
-                position=found.position,
-                end=one.end if one else found.position,
-                lag_bytes=behind.bytes if behind else 0,
-                lag_records=behind.records if behind else 0,
-                lag_seconds=round(behind.seconds, 3) if behind else 0.0,
-                in_flight=len(found.inflight),
-                orphaned=name not in configured,
-            )
-
-
-def peek(config: Config, clock: Clock) -> list[CursorStatus]:
-    """The same from the files alone, changing nothing. Raises FileNotFoundError when there is no such directory."""
-    with peek_engine(config, clock) as engine:
-        state, configured = engine.grounds.state, engine.holding.cursors
-        if state is None:
-            return []
-        others = {name: Cursors(state, name) for name in cursor_files.consumers(state) if name not in configured}
-        return list(standing(configured, others, [view(one) for one in engine.catalog.all()], clock.now()))
+    return one.sealed_since(time) if time is not None else max(0, min(position or 0, one.end))
 
 
 @contextmanager
@@ -268,46 +224,3 @@ def offline(config: Config, clock: Clock, environ: Mapping[str, str]) -> Iterato
         yield Forwards(keeper.engine, keeper.views, clock, components, environ)
     finally:
         keeper.close()
-
-
-async def _replay_alone(consumer: Consumer, ids: list[str]) -> Replayed:
-    try:
-        return await _replay(consumer, ids)
-    finally:
-        await consumer.aclose()
-
-
-async def _replay(consumer: Consumer, ids: list[str]) -> Replayed:
-    """Send letters one by one; what is taken is removed at once, so nothing is sent twice without need."""
-    chosen = await anyio.to_thread.run_sync(lambda: pick(consumer.letters.all(), ids))
-    sent, why = 0, ""
-    for one in chosen:
-        if one.truncated:
-            why = f"{one.id}: only its beginning was kept"
-            continue
-        try:
-            for part in _parts(consumer, one):
-                await consumer.sender.replay(part)
-        except Reject as error:
-            why = f"{one.id}: {error.what}"
-            continue
-        except Retry as error:
-            why = f"{one.id}: {error.what}"
-            break
-        await anyio.to_thread.run_sync(consumer.letters.remove, {one.id})
-        sent += 1
-    return Replayed(sent=sent, kept=len(chosen) - sent, message=why)
-
-
-def _parts(consumer: Consumer, one: Letter) -> list[Part]:
-    record = Records([one.content], [(one.start, one.end)])
-    otlp = consumer.forward.kind == "otlp"
-    parcel = pack(
-        one.stream, one.stream_id, record, one.start, one.end, otlp=otlp, max_record=consumer.forward.max_record,
-        process=consumer.process,
-    )  # fmt: skip
-    for bad in parcel.refused:
-        raise Reject(bad.reason, bad.kind)
-    for why in parcel.filtered:
-        raise Reject(f"the forward's rules leave nothing of it ({why})", ErrorClass.PROCESSING)
-    return parcel.parts

@@ -96,11 +96,9 @@ def records(
     with peek(config, time) as engine:
         follower = Follower(engine, stream)
         now = follower.view()
-        first = now.segments[0].extent.start if now.segments else now.sealed
-        position = first if start is None else start
+        position = now.first if start is None else start
         if since is not None:
-            later = [one.extent.start for one in now.segments if one.sealed_at >= since]
-            position = max(position, later[0] if later else now.sealed)
+            position = max(position, now.sealed_since(since))
         while not stop():
             run = read(now, position, follower.view)
             if run is None:

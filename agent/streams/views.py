@@ -52,6 +52,15 @@ class View:
         """Position up to which there is, or will be, something to read."""
         return self.sealed if self.document else self.end
 
+    @property
+    def first(self) -> int:
+        """Position of the oldest record that is kept."""
+        return self.segments[0].extent.start if self.segments else self.sealed
+
+    def sealed_since(self, time: float) -> int:
+        """Position of the first record that was sealed at the wall time `time` or later, or is not sealed yet."""
+        return next((one.extent.start for one in self.segments if one.sealed_at >= time), self.sealed)
+
 
 def view(stream: Stream) -> View:
     """The stream as the engine's thread sees it now."""
