@@ -149,7 +149,7 @@ class Source:
     def _first(self, view: View) -> int:
         if view.stream_id in (self._old or ()):
             return reader.latest(view)
-        return view.segments[0].extent.start if view.segments else view.base
+        return view.first
 
     def _take(self, view: View, position: int) -> Parcel | None:
         if waiting := self._resend.get(view.stream_id):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import shutil
@@ -448,6 +449,23 @@ def test_a_first_run_may_begin_at_the_end(tmp_path: Path, server: Hostile) -> No
     assert once(10, 12) == numbers(bodies(server))
 
 
+def test_what_was_retired_before_a_consumer_came_is_none_of_its_losses(tmp_path: Path, server: Hostile) -> None:
+    """Everything sealed was deleted by rule, and the live file goes on: a new consumer begins where that ends."""
+    with Yard(tmp_path, retention=Retention(keep=0, max_age=None, max_total=Size(1))) as yard:
+        yard.write(spans(0, 500))
+        yard.look()
+        yard.seal()
+        yard.keeper.retain()
+    assert [0] == [len(gzip.decompress(one.read_bytes())) for one in tmp_path.glob("*.gz")]
+    yard.write(spans(500, 505))
+    with Yard(tmp_path, forward(server)) as yard:
+        assert (0, 0) == (yard.status().backlog_bytes, yard.status().unreadable_bytes)
+        yard.run(settled(yard, 5))
+        assert 0 == yard.status().unreadable_bytes
+
+    assert once(500, 505) == numbers(bodies(server))
+
+
 def test_case_13_no_space_for_a_cursor_holds_sending_up(
     tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -604,22 +622,3 @@ def test_case_23_what_policy_gives_up_is_lost_by_name(tmp_path: Path, server: Ho
     assert [len(spans(0, 10))] == [entry["bytes"] for entry in lost]
     assert once(10, 20) == numbers(bodies(server))
     assert gone in (0, len(spans(0, 10)))
-
-
-# -- dead letters sent again
-
-
-def test_letters_are_sent_again_and_go(tmp_path: Path, server: Hostile) -> None:
-    """Replay: what is taken now is deleted, what is still refused stays, with the reason."""
-    server.will(Say(400), Say())
-    with Yard(tmp_path, forward(server)) as yard:
-        yard.write(span(1) + b'{"one":"two"}\n')
-        yard.run(settled(yard, 2))
-    assert 2 == len(letters(tmp_path))
-    with Yard(tmp_path, forward(server)) as yard:
-        done = yard.forwards.replay_letters("out", [])
-
-    assert (1, 1) == (done.sent, done.kept)
-    assert "not_otlp" in done.message
-    assert ['{"one":"two"}\n'] == [one["record"] for one in letters(tmp_path)]
-    assert {1: 2} == numbers(bodies(server))
