@@ -2,7 +2,8 @@
 
 A journal of JSON lines in the state directory; the last line of a stream wins. Nothing here is needed to keep data
 safe: positions and sealed ends come from segments. Without it a stream that was never sealed gets a new id, and
-the first look after a start compares more than it had to. A hint that contradicts a segment is ignored.
+the first look after a start compares more than it had to. A hint that contradicts a segment is ignored. What the disk
+did not take is owed, until it is noted as it is by then.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -57,7 +59,8 @@ class Hints:
         self._fd = -1
         self._size = 0
         self._noted: dict[str, int] = {}
-        self.failures = 0
+        self.owed: set[str] = set()
+        """Streams whose last hint is not in the journal, by id."""
 
     def load(self) -> dict[str, Hint]:
         """The last hint of each stream, by stream id; damaged lines are skipped."""
@@ -80,7 +83,7 @@ class Hints:
                 yield hint, line
 
     def note(self, hint: Hint) -> None:
-        """Append a hint when it says something new. A disk that takes nothing is no reason to stop."""
+        """Append a hint when it says something new. Raises OSError, it is owed then."""
         line = _line(hint)
         value = zlib.crc32(line)
         if self._noted.get(hint.id) == value:
@@ -88,11 +91,12 @@ class Hints:
         try:
             self._append(line)
         except OSError:
-            self.failures += 1
             self.close()
             self._noted[hint.id] = _UNTOLD  # the line before it stays in the journal
-        else:
-            self._noted[hint.id] = value
+            self.owed.add(hint.id)
+            raise
+        self._noted[hint.id] = value
+        self.owed.discard(hint.id)
 
     def keep(self, stream_id: str) -> None:
         """Let compaction leave a stream's last line, though nothing was noted of it since the start."""
@@ -101,18 +105,17 @@ class Hints:
     def forget(self, stream_id: str) -> None:
         """Leave a stream out from the next compaction on."""
         self._noted.pop(stream_id, None)
+        self.owed.discard(stream_id)
 
     def compact(self) -> None:
-        """Write one line a stream, atomically; OSError leaves the journal as it was."""
+        """Write one line a stream, atomically; a disk that does not take that keeps the journal as it was."""
         if self._directory is None:
             return
         self.close()
         last = {hint.id: line for hint, line in self._read()}
         content = b"".join(line for stream_id, line in last.items() if stream_id in self._noted)
-        try:
+        with suppress(OSError):
             disk.write_atomic(self._directory, NAME, content)
-        except OSError:
-            self.failures += 1
 
     def _append(self, line: bytes) -> None:
         if self._directory is None:

@@ -45,6 +45,8 @@ class Lookout:
             if self.catalog.config.files.recursive:
                 self._descend(place, looked.directories)
             self.survey.swept = self.survey.swept or relative == ""
+            if self.tools.forgetful.why:
+                self.tools.remember_owed(self.catalog.all())
         return looked
 
     def look_everywhere(self) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from agent.kit import disk as real_disk
 from agent.kit.disk import Directory
+from agent.streams import hints
 from agent.streams.hints import NAME, Hint, Hints
+from tests.unit.streams.conftest import Make
 
 ONE, TWO = "11" * 16, "22" * 16
 
@@ -59,14 +63,16 @@ def test_compaction_keeps_the_last_line_of_each_stream(directory: Directory) -> 
 def test_a_line_that_could_not_be_written_is_written_later(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk stops nothing, is counted, and the same hint is not taken for noted."""
+    """What a full disk did not take is owed, and the same hint is not taken for noted."""
     hints = Hints(directory)
     hint = Hint(stream="a.json", id=ONE, largest=7)
     with monkeypatch.context() as disk:
         disk.setattr("agent.kit.disk.write_all", _full)
-        hints.note(hint)
-    assert 1 == hints.failures
+        with pytest.raises(OSError, match="No space left"):
+            hints.note(hint)
+    assert {ONE} == hints.owed
     hints.note(hint)
+    assert not hints.owed
 
     assert {ONE: hint} == Hints(directory).load()
     hints.close()
@@ -79,11 +85,45 @@ def test_compaction_on_a_full_disk_loses_no_line(directory: Directory, monkeypat
     hints.note(before)
     with monkeypatch.context() as disk:
         disk.setattr("agent.kit.disk.write_all", _full)
-        hints.note(Hint(stream="a.json", id=ONE, largest=8))
+        with pytest.raises(OSError, match="No space left"):
+            hints.note(Hint(stream="a.json", id=ONE, largest=8))
     hints.compact()
 
     assert {ONE: before} == Hints(directory).load()
     hints.close()
+
+
+def test_what_a_full_disk_did_not_take_is_noted_at_a_sweep_once_there_is_room(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the file never changes again; that it failed is told once, and once that it is over."""
+    bench = make()
+    bench.look()
+    leaves = [f"{number}.json" for number in range(3)]
+    for leaf in leaves:
+        bench.writer(leaf=leaf).write(b"{}\n" * 7)
+    tries: list[int] = []
+
+    def full(fd: int, *_: object) -> int:
+        tries.append(fd)
+        return _full()
+
+    def journal() -> dict[str, int]:
+        with Directory.open(str(bench.path / ".telemetry-agent")) as state:
+            return {hint.stream: hint.largest for hint in Hints(state).load().values()}
+
+    with monkeypatch.context() as disk:
+        disk.setattr(hints, "disk", SimpleNamespace(end_line=real_disk.end_line, write_all=full))
+        bench.look()
+        assert len(leaves) + 1 == len(tries)  # each by itself, and the first of them again
+        bench.look()
+        assert len(leaves) + 2 == len(tries)
+    assert {} == journal()
+    bench.look()
+
+    assert dict.fromkeys(leaves, 21) == journal()
+    told = [one["event"] for one in bench.engine.audit.recent if one["event"] in ("error", "recovered")]
+    assert ["error", "recovered"] == told
 
 
 def test_compaction_keeps_what_a_start_found(directory: Directory) -> None:
