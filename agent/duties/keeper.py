@@ -14,22 +14,17 @@ import msgspec
 
 from agent.components import Components
 from agent.config import Config
-from agent.control import (
-    ForwardStatus,
-    Own,
-    Status,
-    WatcherStatus,
-)
+from agent.control import ForwardStatus, Own, Status
 from agent.duties.cadence import Look
 from agent.duties.requests import Requests
 from agent.duties.retainer import Retainer
-from agent.duties.snapshot import Gauges, Lines
+from agent.duties.snapshot import Snapshots
 from agent.duties.watcher import Watcher
 from agent.kit import linux, log
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, StoppingError
 from agent.metrics import Metrics
-from agent.streams import dues, report
+from agent.streams import dues
 from agent.streams.catalog import Stream
 from agent.streams.dues import Due
 from agent.streams.engine import Engine
@@ -55,9 +50,6 @@ than a small one, so few are felt less (measured as the p99.9 of its writes)."""
 REST = 0.05
 """Seconds between two rounds of lease tests."""
 
-SNAPSHOT_EVERY = 1.0
-"""Seconds between two snapshots: only what changed is computed anew."""
-
 
 class Keeper:
     """The duty over an engine, and its newest snapshot."""
@@ -76,7 +68,6 @@ class Keeper:
         config_path: str = "",
     ) -> None:
         self._clock = clock
-        self._components = components
         self._wake = wake
         self._replaced = replaced
         self._config_path = config_path
@@ -94,14 +85,9 @@ class Keeper:
         """Bytes that are due and wait for the next step."""
         self._next_release = 0.0
         self._next_trim = float("inf")
-        self._next_snapshot = 0.0
-        self._seen_at_work = float("inf")
-        """When a step that takes long, as the first one over a large backlog, shows what it has done by then."""
-        self._lines = Lines(self.engine, clock)
-        self._gauges = Gauges(self.engine, metrics)
+        self._snapshots = Snapshots(self.engine, clock, metrics, components, config_path)
+        self._lines = self._snapshots.lines
         self._retainer = Retainer(self.engine, components)
-        self.started = clock.now()
-        self._snapshot: Status | None = None
 
     # -- start and stop
 
@@ -134,13 +120,13 @@ class Keeper:
     def _breathe(self) -> None:
         if self._stopping.is_set():
             raise StoppingError("the agent is stopping")
-        if self._clock.monotonic() >= self._seen_at_work:
+        if self._snapshots.late:
             self.publish()
 
     @property
     def ready(self) -> bool:
         """True once everything was looked at."""
-        return self._snapshot is not None and self.engine.survey.swept
+        return self._snapshots.newest is not None and self.engine.survey.swept
 
     def configure(self, config: Config) -> None:
         """Take another configuration into force: every stream is looked at by its rules."""
@@ -152,7 +138,7 @@ class Keeper:
 
     def step(self, now: float) -> float | None:
         """One pass over what is due; the monotonic time of the next."""
-        self._seen_at_work = now + SNAPSHOT_EVERY
+        self._snapshots.begin(now)
         self._breathe()
         asked = self.requests.serve()
         self._check_root()
@@ -161,7 +147,7 @@ class Keeper:
         if self.engine.lookout.observed and self.engine.survey.swept and not self.views.ready:
             self.complete_views()
         self._lines.touch(candidates)
-        first = self.ready and not (self._snapshot and self._snapshot.ready)
+        first = self.ready and not (self._snapshots.newest and self._snapshots.newest.ready)
         if first:
             self.publish()  # who asks once it is ready finds all
         outcomes = self._seal_due(candidates)
@@ -175,7 +161,7 @@ class Keeper:
             self._deadlines.update(dict.fromkeys(self.engine.rounds.bury(), now))
         self._lines.touch(stream for stream in candidates if stream.refused)
         self._lines.touch(outcome.stream for outcome in outcomes)
-        if asked or now >= self._next_snapshot:
+        if asked or now >= self._snapshots.next:
             self.publish()
         if first or now >= self._next_trim:
             linux.trim_memory()  # what starting, and each look at everything, took is not needed again
@@ -270,6 +256,8 @@ class Keeper:
 
     def retain(self) -> None:
         """Delete what the rules say, and keep room for what is to be sealed."""
+        if self.engine.ages.keep_time():
+            self._deadlines.update(dict.fromkeys(dues.reschedule(self.engine.catalog.streams.values()), 0.0))
         self._lines.touch(self._retainer.retain(self._clock.monotonic(), self.engine.rounds.coming + self._unsealed))
         if self.engine.lookout.observed:
             self.views.keep({stream.id for stream in self.engine.catalog.all()})
@@ -289,7 +277,7 @@ class Keeper:
         if self.engine.rounds.resting:
             times.append(now + REST)
         if self._lines.stale:
-            times.append(self._next_snapshot)
+            times.append(self._snapshots.next)
         if self._deadlines:
             times.append(max(now + 0.005, min(self._deadlines.values())))
         look = self._watcher.next_time(now) if self._watcher else None
@@ -301,25 +289,12 @@ class Keeper:
 
     def publish(self) -> None:
         """Replace the snapshot by one of now."""
-        now = self._clock.monotonic()
-        self._next_snapshot = self._seen_at_work = now + SNAPSHOT_EVERY
-        watcher = self._watcher.status() if self._watcher else WatcherStatus(mode="stopped")
-        self._snapshot = snapshot = report.status(
-            self.engine,
-            self._clock,
-            running=self._watcher is not None,
-            started=self.started,
-            ready=self.ready,
-            config_path=self._config_path,
-            watcher=watcher,
-            components=self._components.all(),
-            usage=self._retainer.usage,
-            streams=self._lines.all(now),
-        )
-        self._gauges.show(snapshot)
+        watcher = self._watcher.status() if self._watcher else None
+        self._snapshots.take(ready=self.ready, watcher=watcher, usage=self._retainer.usage)
 
     def status(self) -> Status:
         """The newest snapshot."""
-        if self._snapshot is None:
+        newest = self._snapshots.newest
+        if newest is None:
             raise AgentError("the agent is still starting", hint="try again in a second")
-        return msgspec.structs.replace(self._snapshot, forwards=self.forwards(), own=self.own())
+        return msgspec.structs.replace(newest, forwards=self.forwards(), own=self.own())

@@ -7,15 +7,65 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent.control import DirectoryStatus, Status, StreamStatus
+from agent.components import Components
+from agent.control import DirectoryStatus, Status, StreamStatus, WatcherStatus
 from agent.kit.clock import Clock
 from agent.metrics import Metrics
 from agent.streams import report
 from agent.streams.catalog import Stream
 from agent.streams.engine import Engine
 
+EVERY = 1.0
+"""Seconds between two snapshots: only what changed is computed anew."""
+
 WARM = 60.0
 """Seconds after which a stream that grew is computed once more: by then it counts as quiet."""
+
+
+class Snapshots:
+    """The newest snapshot, and when the next one is wanted."""
+
+    def __init__(
+        self, engine: Engine, clock: Clock, metrics: Metrics, components: Components, config_path: str
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._components = components
+        self._config_path = config_path
+        self._gauges = Gauges(engine, metrics)
+        self._started = clock.now()
+        self._late = float("inf")
+        self.lines = Lines(engine, clock)
+        self.next = 0.0
+        """Monotonic time from which on the newest one is old."""
+        self.newest: Status | None = None
+
+    def begin(self, now: float) -> None:
+        """A step begins."""
+        self._late = now + EVERY
+
+    @property
+    def late(self) -> bool:
+        """True when a step takes long, as the first one over a large backlog: it shows what it has done by now."""
+        return self._clock.monotonic() >= self._late
+
+    def take(self, *, ready: bool, watcher: WatcherStatus | None, usage: DirectoryStatus | None) -> None:
+        """Replace the newest one by one of now. No watcher: nothing runs, a command looks."""
+        now = self._clock.monotonic()
+        self.next = self._late = now + EVERY
+        self.newest = report.status(
+            self._engine,
+            self._clock,
+            running=watcher is not None,
+            started=self._started,
+            ready=ready,
+            config_path=self._config_path,
+            watcher=watcher or WatcherStatus(mode="stopped"),
+            components=self._components.all(),
+            usage=usage,
+            streams=self.lines.all(now),
+        )
+        self._gauges.show(self.newest)
 
 
 class Lines:
