@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.config.alerts import Alert
-from agent.kit.errors import ConfigError, every
+from agent.kit.errors import ConfigError, UnknownError, every
 
 if TYPE_CHECKING:
     from agent.alerts.history import Selector
@@ -70,6 +70,15 @@ def _rule(alert: Alert) -> Rule:
             f"alert {alert.name}: its expression cannot be read: {error}",
             hint="install the extra: pip install 'telemetry-agent[alerts]'",
         ) from None
+
+
+def find(rules: Iterable[Rule], name: str) -> Rule:
+    """The rule of this name. Raises UnknownError that names those which there are."""
+    known = {rule.name: rule for rule in rules}
+    if name not in known:
+        hint = f"known are {', '.join(known)}" if known else "no [[alert]] is configured"
+        raise UnknownError(f"there is no alert {name!r}", hint=hint)
+    return known[name]
 
 
 def describe(alert: Alert, labels: Mapping[str, str], value: float) -> str:

@@ -62,7 +62,7 @@ def check_config(
 
 def _try_out(config: Config) -> None:
     """Make what only making shows to be wrong: checks, alerts, doors. Raises ConfigError."""
-    from agent.duties.alerter import make
+    from agent.alerts.build import build
     from agent.duties.vitals import rehearse
     from agent.kit.clock import SystemClock
     from agent.web.doors import read
@@ -70,7 +70,7 @@ def _try_out(config: Config) -> None:
     clock = SystemClock()
     makes: list[Callable[[], object]] = [
         lambda: rehearse(config, clock),
-        lambda: make(config, clock),
+        lambda: build(config, clock),
         lambda: read(config.web),
     ]
     every(makes)

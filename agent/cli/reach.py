@@ -107,11 +107,12 @@ def test_alert(config: Config, name: str) -> list[Trial]:
     agent = RemoteControl(config.state_path)
     if agent.listens():
         return agent.test_alert(name)
+    from agent.alerts.build import build
+    from agent.alerts.rule import find
     from agent.alerts.trial import trial
-    from agent.duties.alerter import find, make
 
     clock = SystemClock()
-    made = make(config, clock)
+    made = build(config, clock)
     return trial(find(made.rules, name), made.outlets, made.common, clock, 60.0)
 
 

@@ -8,17 +8,16 @@ is pending, firing, silenced and told survives that, and but for what is pending
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
 from agent.alerts.book import Book
+from agent.alerts.build import Prepared, build
 from agent.alerts.history import Data, History, Now
 from agent.alerts.outlet import Outlet, group
-from agent.alerts.rule import Rule
+from agent.alerts.rule import Rule, find
 from agent.alerts.state import Change
 from agent.alerts.vector import NAME, Vector
 from agent.components import Components
@@ -30,7 +29,6 @@ from agent.duties.requests import Requests
 from agent.kit import disk, log
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
-from agent.kit.errors import UnknownError, every
 from agent.metrics import AlertState, Metrics
 
 if TYPE_CHECKING:
@@ -42,15 +40,6 @@ NAME_OF_STATE = "alerts.json"
 _LARGEST_STATE = 16 << 20
 
 Audit = Callable[[str, dict[str, Any]], None]
-
-
-class Prepared(NamedTuple):
-    """Rules and outlets that were made, not yet in force."""
-
-    rules: list[Rule]
-    outlets: list[Outlet]
-    alerts: Alerts
-    common: dict[str, str]
 
 
 class Alerter:
@@ -86,7 +75,7 @@ class Alerter:
 
     def prepare(self, config: Config) -> Prepared:
         """Make what a configuration asks for. Raises ConfigError."""
-        return make(config, self._clock, self._wake)
+        return build(config, self._clock, self._wake)
 
     def configure(self, prepared: Prepared) -> None:
         """Take it into force with the next step."""
@@ -255,39 +244,6 @@ class Alerter:
     def close(self) -> None:
         """Answer nobody any more."""
         self._requests.close()
-
-
-def find(rules: Iterable[Rule], name: str) -> Rule:
-    """The rule of this name. Raises UnknownError that names those which there are."""
-    known = {rule.name: rule for rule in rules}
-    if name not in known:
-        hint = f"known are {', '.join(known)}" if known else "no [[alert]] is configured"
-        raise UnknownError(f"there is no alert {name!r}", hint=hint)
-    return known[name]
-
-
-def make(config: Config, clock: Clock, wake: Callable[[], None] = lambda: None) -> Prepared:
-    """The rules and outlets of a configuration. Raises ConfigError; imports nothing where there are none."""
-    makes: list[Callable[[], list[Any]]] = [partial(_rules, config), partial(_outlets, config, clock, wake)]
-    rules, outlets = every(makes)
-    common = {"service": config.agent.service_name, "instance": socket.gethostname(), **config.alerts.labels}
-    return Prepared(rules, outlets, config.alerts, common)
-
-
-def _rules(config: Config) -> list[Rule]:
-    if not config.alert:
-        return []
-    from agent.alerts import rule
-
-    return rule.build(config.alert)
-
-
-def _outlets(config: Config, clock: Clock, wake: Callable[[], None]) -> list[Outlet]:
-    if not config.notifier:
-        return []
-    from agent.alerts import outlets
-
-    return outlets.build(config.notifier, os.environ, clock, wake)
 
 
 def samples_of(registry: CollectorRegistry, names: set[str]) -> Now:

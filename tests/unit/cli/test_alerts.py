@@ -219,13 +219,13 @@ def test_the_defaults_need_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the extras is imported for a configuration without them."""
     import sys
 
-    from agent.duties.alerter import make
+    from agent.alerts.build import build
     from agent.web.doors import read
 
     for module in ("promql_parser", "apprise", "yaml", "bcrypt"):
         monkeypatch.setitem(sys.modules, module, None)
 
-    assert not make(Config(), SystemClock()).rules
+    assert not build(Config(), SystemClock()).rules
     read(Config().web)
 
 
