@@ -63,9 +63,12 @@ class Killing:
             **details,
         )  # fmt: skip
 
-    def at(self, step: str) -> None:
-        """One life that ends at a place. What only an orderly stop reaches is reached by one."""
-        times = 1 if step.startswith(ONCE) else self._chance.choice((1, 1, 2, 3))
+    def at(self, step: str, times: int = 0) -> None:
+        """One life that ends at a place, reached for the `times`-th time; 0: by chance one of the first.
+
+        What only an orderly stop reaches is reached by one.
+        """
+        times = times or (1 if step.startswith(ONCE) else self._chance.choice((1, 1, 2, 3)))
         seconds = 0.2 if step.startswith("state.") else self._limit
         if step == "recover.adopted":  # there has to be an open part
             self.book.note(
@@ -86,11 +89,12 @@ class Killing:
         self.book.note(f"strace {call.partition(',')[0]}", death)
 
     def end(self) -> list[Verdict]:
-        """Stop the writers, let the agent live once in peace, and judge."""
+        """Stop the writers, let the agent live once in peace, and judge. A broken one is mended for that."""
         for writers in self._writers:
             for process in writers.processes:
                 process.terminate()
         truths = [truth for writers in self._writers for truth in writers.wait()]
+        self._sabotage = ""
         self.book.note("", self._nursery.live(self._order(seconds=1.0)))
         give_back(self.album, self.directory)
         return judge(self.directory, truths)

@@ -11,6 +11,7 @@ not cut, nothing but the agent's own syncs keeps what it deletes there behind wh
 from __future__ import annotations
 
 import gzip
+import os
 import random
 import subprocess
 import time
@@ -143,6 +144,19 @@ class Series:
                 self.findings.append(f"after a cut at {step or 'a random moment'}: {copy.name} has changed")
         if max(gone) > min(kept):
             self.findings.append(f"after a cut at {step or 'a random moment'}: segments are gone from the middle")
+        ends = [one.end for one in self._segments()]
+        if max(ends, default=0) < max((one.end for one in self._copies.values()), default=0):
+            self.findings.append(f"after a cut at {step or 'a random moment'}: the newest segments are gone")
+
+    def _segments(self) -> list[segments.Segment]:
+        """What lies in the archive; whatever has a segment's name and is none is a finding."""
+        found = []
+        for path in self.archive.glob("*.gz"):
+            try:
+                found.append(segments.load(path))
+            except segments.FormatError as error:
+                self.findings.append(str(error))
+        return found
 
     def _end_line(self) -> None:
         """A line that a cut left without its end gets one, so that the next writer's first record is whole."""
@@ -155,8 +169,8 @@ class Series:
 
     def judge(self) -> list[str]:
         """What is wrong with everything that is sealed by now."""
-        there = [*self.album.glob("*.gz"), *self.archive.glob("*.gz")]  # retired ones lie in the album alone
-        found = [segments.load(path) for path in {path.name: path for path in there}.values()]
+        kept = [segments.load(path) for path in self.album.glob("*.gz")]  # retired ones lie there alone
+        found = {one.path.name: one for one in (*kept, *self._segments())}.values()
         chain = sorted((one for one in found if not one.index["marker"]), key=lambda one: (one.start, one.end))
         findings: list[str] = []
         tally = Tally(self.truths)
@@ -191,6 +205,10 @@ def series(
     """`cuts` cuts: at each place in turn, in an order that the seed gives, and at random moments between them."""
     run = Series(image, mount, album, nursery, random.Random(seed), sabotage=sabotage, apart=apart)
     run.directory.mkdir()
+    for path in (mount, run.directory):
+        fd = os.open(path, os.O_RDONLY)
+        os.fsync(fd)  # it was there long before
+        os.close(fd)
     order = wanted()
     run.chance.shuffle(order)
     for number in range(cuts):
