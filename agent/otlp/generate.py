@@ -1,4 +1,4 @@
-"""Generated telemetry that looks like an application's: OTLP-JSON export requests, one a line.
+"""Generated traces that look like an application's: OTLP-JSON export requests, one a line.
 
 A seed and the arguments decide every byte: two generators made alike write alike (with a clock of their own, all but
 the times). Each line carries a number that grows by one from line to line, so that whoever reads the lines back can
@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import random
 import re
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import count
 
@@ -31,7 +30,7 @@ Values = dict[bytes, bytes | int | float]
 
 
 class Generator:
-    """Writes export requests of traces, logs and metrics, one a line, each with its line's end.
+    """Writes export requests, one a line, each with its line's end.
 
     `services` names the applications (without percent signs), `errors` is the share of requests that fail (0 to 1),
     `delay` the median duration of a request in seconds, `first` the number in the first line. With a `clock` the times
@@ -59,32 +58,12 @@ class Generator:
         self._numbers = count(first)
         self._clock = clock
         self._ticks = count(_EPOCH_NS, _TICK_NS)
-        self._begin = self._now()
         self._traces = [scene for service in services for scene in scenes.traces(service)]
         self._pings = [scenes.ping(service) for service in services]
-        self._logs = [scene for service in services for scene in scenes.logs(service)]
-        self._metrics = [(scenes.metrics(service), _Counts()) for service in services]
 
     def trace_line(self) -> bytes:
         """One trace of 2 to 4 spans of one service, 2 to 4 KB, 2.7 KB on average; gzip -6 makes it 9 times smaller."""
         return self._trace()
-
-    def log_line(self) -> bytes:
-        """Three log records of one service about one request, about 1.6 KB."""
-        values, failed = self._values()
-        scene = self._random.choice(self._logs)
-        return (scene.failed if failed else scene.well) % values
-
-    def metric_line(self) -> bytes:
-        """A service's histogram, counters and gauge (4 data points, cumulative), about 1.8 KB."""
-        values, failed = self._values()
-        template, counts = self._random.choice(self._metrics)
-        counts.add(values, failed)
-        return template % values
-
-    def trace_lines(self, number: int | None = None) -> Iterator[bytes]:
-        """`number` lines of traces, without end if None."""
-        return (self.trace_line() for _ in _times(number))
 
     def spans(self, number: int) -> Iterator[tuple[bytes, int]]:
         """Lines of traces that have `number` spans together, each line with how many it has."""
@@ -96,14 +75,6 @@ class Generator:
             yield self._trace(scene), len(scene.parents)
             left -= len(scene.parents)
 
-    def log_lines(self, number: int | None = None) -> Iterator[bytes]:
-        """`number` lines of logs, without end if None."""
-        return (self.log_line() for _ in _times(number))
-
-    def metric_lines(self, number: int | None = None) -> Iterator[bytes]:
-        """`number` lines of metrics, without end if None."""
-        return (self.metric_line() for _ in _times(number))
-
     def _trace(self, scene: scenes.Scene | None = None) -> bytes:
         values, failed = self._values()
         scene = scene or self._random.choice(self._traces)
@@ -114,7 +85,7 @@ class Generator:
         return int(self._clock.now() * 1e9) if self._clock else next(self._ticks)
 
     def _values(self) -> tuple[Values, bool]:
-        """What every template may ask for, and whether this request fails."""
+        """What a template may ask for besides its spans', and whether this request fails."""
         rng = self._random
         draw = rng.random
         end = self._now() + int(draw() * _TICK_NS)
@@ -126,10 +97,8 @@ class Generator:
             b"request": _identity(rng, 128),
             b"session": _identity(rng, 64),
             b"user": _identity(rng, 128),
-            b"begin": self._begin,
             b"start0": end - int(seconds * 1e9),
             b"end0": end,
-            b"seconds": seconds,
             b"ms": seconds * 1000,
             b"item": int(draw() * 1_000_000),
             b"port": 32_768 + int(draw() * 28_000),
@@ -157,37 +126,9 @@ class Generator:
             values[b"end%d" % index] = end
 
 
-class _Counts:
-    """The cumulative values of one service's metrics."""
-
-    def __init__(self) -> None:
-        self._buckets = [0] * (len(scenes.BOUNDS) + 1)
-        self._sum = 0.0
-        self._failed = 0
-
-    def add(self, values: Values, failed: bool) -> None:
-        """Count the request described by `values` and add the sums so far to them."""
-        seconds = float(values[b"seconds"])
-        self._buckets[bisect_left(scenes.BOUNDS, seconds)] += 1
-        self._sum += seconds
-        self._failed += failed
-        values.update((b"bucket%d" % index, number) for index, number in enumerate(self._buckets))
-        values.update({b"count": sum(self._buckets), b"sum": self._sum, b"failed": self._failed})
-
-
 def sequences(request: bytes) -> Iterator[int]:
     """The numbers of all generated lines that were joined into a request, in order."""
     return (int(found[1]) for found in _SEQUENCE.finditer(request))
-
-
-def sequence(line: bytes) -> int | None:
-    """The number in a generated line, also after a JSON encoder changed its white space; None if there is none."""
-    found = _SEQUENCE.search(line)
-    return int(found[1]) if found else None
-
-
-def _times(number: int | None) -> Iterator[int]:
-    return iter(range(number)) if number is not None else count()
 
 
 def _identity(rng: random.Random, bits: int) -> bytes:

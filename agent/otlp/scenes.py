@@ -1,9 +1,8 @@
-"""What the generated applications do: the templates of their traces, logs and metrics.
+"""What the generated applications do: the templates of their traces.
 
 A template is one line of OTLP-JSON with `%` fields in bytes (`b"..." % values`); nothing else in it has a percent sign.
 The fields: the line's number `sequence`; ids `trace span<i> key<i> request session user`; times in nanoseconds
-`start<i> end<i> begin` (`begin`: of the metrics); what makes one request differ from the next: `ms seconds item port
-pod address size rows`; for metrics `count sum failed bucket<i>`.
+`start<i> end<i>`; what makes one request differ from the next: `ms item port pod address size rows`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 SEQUENCE_KEY = "telemetry_agent.sequence"
-BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds, a usual choice for request durations
 ROUTES = (
     ("GET", "", (-1, 0, 0)),
     ("GET", "/{id}", (-1, 0, 0)),
@@ -38,11 +36,11 @@ _EXCEPTION = {
 
 
 class Scene(NamedTuple):
-    """One thing a service does: its template when it goes well and when it fails, and the spans' parents if any."""
+    """A request that a service answers: its template when it goes well and when it fails, and the spans' parents."""
 
     well: bytes
     failed: bytes
-    parents: tuple[int, ...] = ()
+    parents: tuple[int, ...]
 
 
 def traces(service: str) -> list[Scene]:
@@ -54,42 +52,6 @@ def ping(service: str) -> Scene:
     """A request that `service` answers alone: a trace of one span."""
     route = ("GET", "/ping", (-1,))
     return Scene(_trace(service, route, False), _trace(service, route, True), route[2])
-
-
-def logs(service: str) -> list[Scene]:
-    """What `service` logs during a request."""
-    return [Scene(_log(service, failed=False), _log(service, failed=True))]
-
-
-def metrics(service: str) -> bytes:
-    """What `service` measures.
-
-    The line's number is in an exemplar, not in a data point's attributes, where each line would begin new series.
-    """
-    exemplar = {
-        "timeUnixNano": "%(end0)d",
-        "asDouble": msgspec.Raw(b"%(seconds).6f"),
-        "traceId": "%(trace)b",
-        "spanId": "%(span0)b",
-        "filteredAttributes": _attributes(_SEQUENCE),
-    }
-    duration = _point({"http.request.method": "GET", "http.route": f"/api/{service}"}) | {
-        "count": "%(count)d",
-        "sum": msgspec.Raw(b"%(sum).6f"),
-        "bucketCounts": [f"%(bucket{i})d" for i in range(len(BOUNDS) + 1)],
-        "explicitBounds": BOUNDS,
-        "exemplars": [exemplar],
-    }
-    counts = (("200", "%(count)d"), ("500", "%(failed)d"))
-    requests = [_point({"http.response.status_code": int(status)}) | {"asInt": number} for status, number in counts]
-    memory = _point({"process.pid": 1}) | {"asDouble": msgspec.Raw(b"%(size)d")}
-    cumulative = {"aggregationTemporality": 2}
-    found = [
-        _metric("http.server.request.duration", "s", "histogram", cumulative | {"dataPoints": [duration]}),
-        _metric("app.requests", "{request}", "sum", cumulative | {"isMonotonic": True, "dataPoints": requests}),
-        _metric("process.memory.usage", "By", "gauge", {"dataPoints": [memory]}),
-    ]
-    return _line("resourceMetrics", service, [{"scope": _scope("runtime"), "metrics": found}])
 
 
 def _line(signal: str, service: str, scopes: list[dict[str, Any]]) -> bytes:
@@ -185,37 +147,3 @@ def _client_span(index: int, parent: int, service: str, method: str) -> dict[str
     attributes = hit | {"db.system.name": "redis", "db.query.text": f"GET session:%(key{index})b"}
     event = {"timeUnixNano": f"%(end{index})d", "name": "cache.answer"}
     return _span(index, of, "redis GET", 3, attributes) | {"events": [event]}
-
-
-def _log(service: str, *, failed: bool) -> bytes:
-    """Three records of a request."""
-    records = [
-        _record("start0", 9, "request %(request)b started by %(user)b from %(address)b:%(port)d", _SEQUENCE),
-        _record("start0", 5, "session %(session)b found, %(rows)d rows of item %(item)d fetched", {}),
-        _record("end0", 17, "request failed after %(ms).3f ms", _EXCEPTION)
-        if failed
-        else _record("end0", 9, "request finished in %(ms).3f ms, %(size)d bytes", {}),
-    ]
-    return _line("resourceLogs", service, [{"scope": {"name": f"app.{service}.handlers"}, "logRecords": records}])
-
-
-def _record(time: str, severity: int, body: str, attributes: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "timeUnixNano": f"%({time})d",
-        "observedTimeUnixNano": "%(end0)d",
-        "severityNumber": severity,
-        "severityText": {5: "DEBUG", 9: "INFO", 17: "ERROR"}[severity],
-        "body": {"stringValue": body},
-        "attributes": _attributes({"thread.name": "asyncio_0"} | attributes),
-        "traceId": "%(trace)b",
-        "spanId": "%(span0)b",
-    }
-
-
-def _metric(name: str, unit: str, kind: str, data: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "unit": unit, kind: data}
-
-
-def _point(attributes: dict[str, Any]) -> dict[str, Any]:
-    times = {"startTimeUnixNano": "%(begin)d", "timeUnixNano": "%(end0)d"}
-    return {"attributes": _attributes(attributes)} | times

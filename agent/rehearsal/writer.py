@@ -23,7 +23,7 @@ def write(path: str, rate: float, *, ends: list[bool]) -> dict[str, int]:
     The ids of the lines are 0, 1, 2, ..: `lines` of them, in `bytes` bytes.
     """
     lines = total = 0
-    source = Generator().trace_lines()
+    source = Generator()
     parent = os.getppid()
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     began = time.monotonic()
@@ -31,7 +31,7 @@ def write(path: str, rate: float, *, ends: list[bool]) -> dict[str, int]:
     while not ends and os.getppid() == parent:
         due = int((time.monotonic() - began) * rate)
         while lines < due and not ends:
-            line = next(source)
+            line = source.trace_line()
             total += _write_all(fd, line[:-1]) + _write_all(fd, b"\n")
             lines += 1
         time.sleep(_SLICE)

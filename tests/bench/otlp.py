@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from agent.otlp import records
 from agent.otlp.envelope import Checked, Signal, check, join
-from agent.otlp.generate import Generator
+from tests.support.signals import Signals
 
 LINES = 1000
 ROUNDS = 15
@@ -65,7 +65,7 @@ def main() -> None:
     print("| lines of | bytes a line | what | MB/s per core | lines/s | x floor |")
     print("|---|---|---|---|---|---|")
     for signal, kind in ((Signal.TRACES, "trace_line"), (Signal.LOGS, "log_line"), (Signal.METRICS, "metric_line")):
-        make = getattr(Generator(1), kind)
+        make = getattr(Signals(1), kind)
         lines = [make() for _ in range(LINES)]
         length = sum(map(len, lines))
         times = measure(subjects(signal, lines, make))

@@ -12,11 +12,11 @@ from agent.config.processing import Filter, Limit, Redact, Sample
 from agent.kit.units import Duration, Share
 from agent.otlp.add import Adding
 from agent.otlp.filter import Filtering
-from agent.otlp.generate import Generator
 from agent.otlp.limit import Limiting
 from agent.otlp.process import Chain, Processed, Step
 from agent.otlp.redact import Redacting
 from agent.otlp.sample import Sampling
+from tests.support.signals import Signals
 
 SPAN = {"name": "x"}
 
@@ -282,7 +282,7 @@ def test_generated_telemetry_survives_all_steps() -> None:
         Filtering(Filter(exclude=("service.name=cart",))), sampled("50%"), Redacting(Redact(defaults=True)),
         Limiting(Limit(attributes=5, value_length=16)), Adding({"host.name": "h"}, overwrite=True),
     ]  # fmt: skip
-    lines = [*Generator(3).trace_lines(50), *Generator(3).log_lines(50), *Generator(3).metric_lines(50)]
+    lines = [*Signals(3).trace_lines(50), *Signals(3).log_lines(50), *Signals(3).metric_lines(50)]
     first, again = ([Chain(steps)(line, 4) for line in lines] for _ in range(2))
 
     assert first == again

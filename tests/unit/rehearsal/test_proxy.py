@@ -43,7 +43,8 @@ def test_what_is_taken_away_refuses_and_resets_and_comes_back() -> None:
 
 def test_the_receiver_counts_every_id_of_joined_and_compressed_requests() -> None:
     """Each record once in `distinct`; one that came again is seen twice."""
-    lines = list(Generator().trace_lines(10))
+    maker = Generator()
+    lines = [maker.trace_line() for _ in range(10)]
     with Receiver() as receiver:
         connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=20)
         headers = {"Content-Encoding": "gzip"}
