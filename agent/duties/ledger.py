@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from agent.duties.parcel import Parcel, Part
 from agent.kit.clock import Clock
-from agent.sinks.base import Outcome
+from agent.sinks.base import ErrorClass, Outcome
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds: upper bounds of the histogram of one export's duration."""
@@ -109,7 +109,7 @@ class Book:
             rejected = min(outcome.rejected, part.items)
             self._end(part, "", part.items - rejected)
             if rejected:
-                self._end(part, "rejected", rejected)
+                self._end(part, ErrorClass.REJECTED, rejected)
             ledger.rejected += rejected
             ledger.successes += 1
             ledger.sent_bytes += outcome.sent_bytes
