@@ -12,6 +12,7 @@ import os
 import resource
 import stat
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from agent.kit import linux
 from agent.kit.errors import LockedError
@@ -79,10 +80,13 @@ class Directory(Handle):
 
     # -- looking
 
-    def entries(self) -> Iterator[os.DirEntry[str]]:
-        """The directory's entries, in the file system's order; types and inodes come without a stat."""
-        with os.scandir(self.fd) as found:
-            yield from found
+    def entries(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        """The directory's entries, by `with`: in the file system's order; types and inodes come without a stat."""
+        return os.scandir(self.fd)
+
+    def names(self) -> list[str]:
+        """The names of the directory's entries, in no order."""
+        return os.listdir(self.fd)
 
     def stat(self, name: str) -> os.stat_result:
         """What `name` is, without following it."""

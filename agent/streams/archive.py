@@ -23,18 +23,19 @@ def read_archive(place: Place) -> tuple[list[Segment], Leftovers]:
     """All segments in a place's archive, in no order. Foreign files are left out, damaged ones are listed."""
     found: list[Segment] = []
     left = Leftovers()
-    for entry in place.archive.entries():
-        name = entry.name
-        if names.is_part(name):
-            if entry.is_file(follow_symlinks=False):
-                left.parts.append(name)
-        elif name.endswith(".gz") and names.parse(name) and entry.is_file(follow_symlinks=False):
-            try:
-                found.append(segment.load(place.archive, name))
-            except CorruptError as error:
-                left.damaged.append((name, error))
-            except OSError as error:
-                left.damaged.append((name, CorruptError(f"cannot be read: {error.strerror}", path=entry.path)))
+    with place.archive.entries() as entries:
+        for entry in entries:
+            name = entry.name
+            if names.is_part(name):
+                if entry.is_file(follow_symlinks=False):
+                    left.parts.append(name)
+            elif name.endswith(".gz") and names.parse(name) and entry.is_file(follow_symlinks=False):
+                try:
+                    found.append(segment.load(place.archive, name))
+                except CorruptError as error:
+                    left.damaged.append((name, error))
+                except OSError as error:
+                    left.damaged.append((name, CorruptError(f"cannot be read: {error.strerror}", path=entry.path)))
     return found, left
 
 

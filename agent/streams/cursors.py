@@ -254,7 +254,7 @@ class Cursors:
 
 def consumers(directory: Directory) -> list[str]:
     """The names of all consumers that have cursors here, also those no longer configured."""
-    found = (_FILE.fullmatch(entry.name) for entry in directory.entries())
+    found = map(_FILE.fullmatch, directory.names())
     return sorted({match[1] for match in found if match})
 
 

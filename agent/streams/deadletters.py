@@ -156,7 +156,7 @@ class DeadLetters:
 
 def owners(directory: Directory) -> list[str]:
     """The names of all consumers that have dead letters here."""
-    found = (_FILE.fullmatch(entry.name) for entry in directory.entries())
+    found = map(_FILE.fullmatch, directory.names())
     return sorted({match[1] for match in found if match})
 
 

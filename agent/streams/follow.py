@@ -41,9 +41,7 @@ class Follower:
             stream.segments.pop()
         part = self._engine.recovery.peek(stream.place, names.open_name(stream.leaf), stream)
         fresh = [
-            entry.name
-            for entry in archive.entries()
-            if entry.name not in self._seen and entry.name.endswith(".gz") and names.parse(entry.name)
+            name for name in archive.names() if name not in self._seen and name.endswith(".gz") and names.parse(name)
         ]
         for name in fresh:
             self._seen.add(name)

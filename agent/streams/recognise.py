@@ -205,12 +205,13 @@ def _find_departed(stream: Stream, life: Incarnation) -> bool:
 
 def find_inode(directory: Directory, identity: Identity) -> str | None:
     """The name under which a file is in a directory now."""
-    for entry in directory.entries():
-        if entry.inode() == identity.inode and entry.is_file(follow_symlinks=False):
-            try:
-                with Live.open(directory, entry.name) as live:
-                    if identity.same_file(live.identity):
-                        return entry.name
-            except (OSError, RefusedError):
-                continue
+    with directory.entries() as entries:
+        for entry in entries:
+            if entry.inode() == identity.inode and entry.is_file(follow_symlinks=False):
+                try:
+                    with Live.open(directory, entry.name) as live:
+                        if identity.same_file(live.identity):
+                            return entry.name
+                except (OSError, RefusedError):
+                    continue
     return None

@@ -123,7 +123,7 @@ class Recovery:
         """A part without one whole member: every byte is where it was before. Other programs' files stay."""
         known = [stream.leaf for stream in self.catalog.all() if stream.place is place]
         known += [place_leaf for hint in self.hints.values() if (place_leaf := _leaf(place, hint))]
-        leaves = [*known, *(entry.name for entry in place.home.entries())]
+        leaves = [*known, *place.home.names()]
         ours = any(name in names.hidden_names(leaf) for leaf in leaves)
         if members.begins(head) or indexes.begins(head) or (ours and not head.strip(b"\0")):
             place.archive.remove(name)
@@ -139,10 +139,11 @@ class Recovery:
         hint = self.hints.get(stream_id)
         if hint and hint.stream.rpartition("/")[0] == place.relative:
             return self.catalog.stream(place, hint.stream.rpartition("/")[2], hint.id)
-        for entry in place.home.entries():
-            # The state directory is gone and nothing was sealed yet: the part's name still tells the file.
-            if name in names.hidden_names(entry.name) and entry.is_file(follow_symlinks=False):
-                return self.catalog.stream(place, entry.name, stream_id)
+        with place.home.entries() as entries:
+            for entry in entries:
+                # The state directory is gone and nothing was sealed yet: the part's name still tells the file.
+                if name in names.hidden_names(entry.name) and entry.is_file(follow_symlinks=False):
+                    return self.catalog.stream(place, entry.name, stream_id)
         leaf = name[1:].rpartition(".")[0]
         if names.is_open(name) and names.open_name(leaf) == name:  # the file is gone as well
             return self.catalog.stream(place, leaf, stream_id)

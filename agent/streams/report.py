@@ -236,9 +236,8 @@ def offline(config: Config, clock: Clock, config_path: str = "") -> Status:
 
 
 def _parts(archive: Directory) -> int:
-    return sum(
-        entry.stat(follow_symlinks=False).st_blocks * 512 for entry in archive.entries() if names.is_part(entry.name)
-    )
+    with archive.entries() as entries:
+        return sum(one.stat(follow_symlinks=False).st_blocks * 512 for one in entries if names.is_part(one.name))
 
 
 def _files(place: Directory | None) -> int:
@@ -246,10 +245,11 @@ def _files(place: Directory | None) -> int:
     if place is None:
         return 0
     total = 0
-    for entry in place.entries():
-        try:
-            if entry.is_file(follow_symlinks=False):
-                total += entry.stat(follow_symlinks=False).st_blocks * 512
-        except FileNotFoundError:
-            continue
+    with place.entries() as entries:
+        for entry in entries:
+            try:
+                if entry.is_file(follow_symlinks=False):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+            except FileNotFoundError:
+                continue
     return total

@@ -56,18 +56,19 @@ class Survey:
         """Look at everything in a place."""
         looked = Looked(self._tools.clock.monotonic())
         seen: set[str] = set()
-        for entry in place.home.entries():
-            name = place.stream_name(entry.name)
-            if name in self._catalog.streams or self.relevant(name):
+        with place.home.entries() as entries:
+            for entry in entries:
+                name = place.stream_name(entry.name)
+                if name in self._catalog.streams or self.relevant(name):
+                    if entry.is_dir(follow_symlinks=False):
+                        continue
+                    seen.add(name)
+                    try:
+                        self._see(place, entry.name, name, entry.stat(follow_symlinks=False), looked)
+                    except FileNotFoundError:
+                        seen.discard(name)
                 if entry.is_dir(follow_symlinks=False):
-                    continue
-                seen.add(name)
-                try:
-                    self._see(place, entry.name, name, entry.stat(follow_symlinks=False), looked)
-                except FileNotFoundError:
-                    seen.discard(name)
-            if entry.is_dir(follow_symlinks=False):
-                looked.directories.append(entry.name)
+                    looked.directories.append(entry.name)
         for stream in self._catalog.streams.values():
             known = stream.facts.there or not stream.facts.looked  # what left while no agent ran is missed, too
             if stream.place is place and stream.name not in seen and known:

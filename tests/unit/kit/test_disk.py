@@ -159,7 +159,7 @@ def test_a_state_file_is_whole_or_the_old_one(directory: Directory, tmp_path: Pa
     disk.write_atomic(directory, "s", b"newer")
 
     assert (b"newer", 0o600) == ((tmp_path / "s").read_bytes(), (tmp_path / "s").stat().st_mode & 0o777)
-    assert ["s"] == [entry.name for entry in directory.entries()]
+    assert ["s"] == directory.names()
 
 
 def test_an_empty_punch_asks_nothing_of_the_kernel(tmp_path: Path) -> None:
@@ -176,3 +176,15 @@ def test_an_empty_punch_asks_nothing_of_the_kernel(tmp_path: Path) -> None:
 def test_a_directory_prints_where_it_is(directory: Directory) -> None:
     """For logs and debuggers."""
     assert directory.path in repr(directory)
+
+
+def test_a_look_that_ends_early_holds_nothing_open(tmp_path: Path) -> None:
+    """Whoever has found what it looked for goes: no descriptor waits for the collector."""
+    for name in "abc":
+        (tmp_path / name).touch()
+    with Directory.open(str(tmp_path)) as directory:
+        before = len(os.listdir("/proc/self/fd"))
+        with directory.entries() as entries:
+            assert next(entries).name in "abc"
+
+        assert before == len(os.listdir("/proc/self/fd"))

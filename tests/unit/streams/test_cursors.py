@@ -34,7 +34,7 @@ def _no_hook() -> Iterator[None]:
 
 def files(directory: Directory) -> list[str]:
     """What lies in the directory."""
-    return sorted(entry.name for entry in directory.entries())
+    return sorted(directory.names())
 
 
 def saved(directory: Directory, *positions: int) -> Cursors:
