@@ -98,7 +98,7 @@ class Rotator:
         if outcome.segment is not None:
             facts.since, facts.since_wall = None, 0.0
             stream.not_before, stream.fruitless = 0.0, 0
-            if not self._emptied(stream, outcome.reason):
+            if not self._emptied(outcome):
                 self.rounds.add(stream)
         else:
             # Nothing whole yet, or not possible now.
@@ -117,16 +117,28 @@ class Rotator:
         if stream.departed and not outcome.more:
             self._finish(stream, grew=outcome.segment is not None)
 
-    def _emptied(self, stream: Stream, reason: str) -> bool:
+    def _emptied(self, outcome: Sealed) -> bool:
         """True where space does not come back by holes: by removing the renamed file, or by truncation."""
+        stream = outcome.stream
         if stream.rotation.method == "copytruncate" and not stream.departed:
-            # What came while the first seal was made is sealed too, so that little is left to lose.
-            for _ in range(CUT_ROUNDS):
-                if not self.sealer.seal([(stream, reason)])[0].segment:
-                    break
-            self.releaser.cut(stream)
+            try:
+                self._cut(outcome)
+            except (OSError, AgentError) as error:
+                failed(self.tools, stream, error)
             return True
         return stream.rotation.method == "rename"
+
+    def _cut(self, outcome: Sealed) -> None:
+        """Truncate once all that can be sealed is: what a seal left, at its limit or by a failure, would be lost."""
+        for _ in range(CUT_ROUNDS):
+            # What came while the one before was made is sealed too, so that little is left to lose.
+            outcome = self.sealer.seal([(outcome.stream, outcome.reason)])[0]
+            if outcome.segment is None:
+                break
+        if outcome.error is not None:
+            raise outcome.error
+        if not outcome.more:
+            self.releaser.cut(outcome.stream)
 
     def _over(self, stream: Stream) -> None:
         """A seal that works ends a failure, but for one of its release."""

@@ -1,0 +1,67 @@
+"""The methods that must be asked for: `rename`, for writers that reopen, and `copytruncate`, which may lose records."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from agent.streams import copying
+from agent.streams import seal as sealing
+from tests.support.bench import LEAF, at, fail, lines
+from tests.unit.streams.conftest import Make
+
+
+def big(first: int, last: int) -> bytes:
+    """Records of 1,000 bytes."""
+    return lines(first, last, 1000)
+
+
+# -- copytruncate
+
+
+def test_nothing_is_truncated_that_only_waits_for_the_next_segment(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file larger than several segments is truncated once the last of it is sealed."""
+    for module in (copying, sealing):
+        monkeypatch.setattr(module, "SEGMENT_LIMIT", 10_000)
+    bench = make(method="copytruncate")
+    bench.engine.sealer.copier.member_size = 2000
+    bench.writer().write(big(0, 100))
+    for _ in range(20):
+        bench.seal()
+        bench.clock.advance(40)
+
+    assert (big(0, 100), {}) == (bench.sealed(), bench.lost())
+    assert 0 == (bench.path / LEAF).stat().st_size
+
+
+def test_nothing_is_truncated_that_could_not_be_sealed(make: Make) -> None:
+    """What came while the first segment was made, and fails to be sealed, stays live until that works."""
+    bench = make(method="copytruncate")
+    writer = bench.writer().write(big(0, 10))
+
+    def more() -> None:
+        writer.write(big(10, 20))
+        bench.breathe = fail(OSError(errno.EIO, "injected"))
+
+    with at("publish.synced", more):
+        bench.seal()
+    bench.breathe = lambda: None
+    assert big(10, 20) in (bench.path / LEAF).read_bytes()
+    bench.clock.advance(40)
+    bench.seal()
+
+    assert (big(0, 20), {}) == (bench.sealed(), bench.lost())
+
+
+def test_a_file_that_may_not_be_truncated_stops_no_other(make: Make) -> None:
+    """A second name came up just then: it is told, and the other streams of the batch are released."""
+    bench = make(method="copytruncate")
+    (bench.path / "a.json").write_bytes(big(0, 10))
+    bench.look()
+    with at("publish.synced", lambda: os.link(bench.path / "a.json", bench.path / "second")):
+        bench.seal("a.json")
+
+    assert "hardlink" in [entry["reason"] for entry in bench.events("refuse")]
+    assert big(0, 10) == bench.sealed("a.json") == (bench.path / "a.json").read_bytes()
