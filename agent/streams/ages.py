@@ -59,12 +59,15 @@ class Ages:
             if one.boot and one.uptime >= self._witnesses.get(one.boot, (0.0, 0.0))[0]:
                 self._witnesses[one.boot] = (one.uptime, one.sealed_at - one.uptime)
 
-    def keep_time(self) -> None:
-        """Write down how wall and steady clock differ, when that changed. A disk that takes nothing stops nobody."""
+    def keep_time(self) -> bool:
+        """Write down how wall and steady clock differ, when that changed. A disk that takes nothing stops nobody.
+
+        True when the wall clock was set since the last call.
+        """
         offset = self._clock.now() - self._clock.monotonic()
         before = self._offsets.get(self._boot)
         if not self._boot or (before is not None and abs(offset - before) <= _STEP):
-            return
+            return False
         self._offsets.pop(self._boot, None)
         self._offsets[self._boot] = offset
         for old in list(self._offsets)[:-_BOOTS]:
@@ -72,6 +75,7 @@ class Ages:
         if self._state is not None:
             with suppress(OSError):
                 disk.write_atomic(self._state, NAME, msgspec.json.encode(self._offsets))
+        return before is not None
 
     def of(self, segments: Iterable[Segment]) -> list[float]:
         """Each segment's age in seconds. An older one is never younger than the next, whoever touched its file."""

@@ -9,6 +9,7 @@ import msgspec
 
 from agent.kit import linux
 from agent.kit.errors import RefusedError
+from agent.kit.schedule import next_run
 from agent.streams import plan
 from agent.streams.catalog import Stream
 from agent.streams.failures import refuse
@@ -46,6 +47,7 @@ def find(tools: Tools, streams: Iterable[Stream]) -> tuple[list[Due], dict[Strea
         if now < stream.not_before:
             later[stream] = plan.Timing(None, stream.not_before)
             continue
+        _schedule(stream, wall)
         verdict = _verdict(stream, now, wall)
         capture = _capture_at(stream, now)
         if verdict.reason:
@@ -59,6 +61,14 @@ def find(tools: Tools, streams: Iterable[Stream]) -> tuple[list[Due], dict[Strea
         else:
             later[stream] = verdict
     return ready, later
+
+
+def reschedule(streams: Iterable[Stream]) -> list[Stream]:
+    """The wall clock was set: these streams come due by their schedule at another time."""
+    scheduled = [one for one in streams if one.rotation.schedule]
+    for one in scheduled:
+        one.facts.scheduled = None
+    return scheduled
 
 
 def share(ready: list[Due], most: int) -> tuple[list[Due], list[Due]]:
@@ -82,6 +92,17 @@ def growth(stream: Stream) -> plan.Growth:
 def idle_part(stream: Stream) -> bool:
     """True for an open part that is not gone on with."""
     return stream.open_part is not None and stream.rotation.capture is None
+
+
+def _schedule(stream: Stream, wall: float) -> None:
+    """Note when the stream comes due by its schedule: the first time after its oldest unsealed byte came.
+
+    So what fell into a time when no agent ran, or before the clock was set, is made up for.
+    """
+    facts, part = stream.facts, stream.open_part
+    if stream.rotation.schedule and facts.scheduled is None and stream.rotating_bytes > 0:
+        oldest = part.first_seen if part else facts.since_wall
+        facts.scheduled = next_run(stream.rotation.schedule, min(oldest or wall, wall))
 
 
 def _verdict(stream: Stream, now: float, wall: float) -> plan.Timing:

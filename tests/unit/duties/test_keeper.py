@@ -84,6 +84,57 @@ def test_a_schedule_seals_at_its_time(tmp_path: Path) -> None:
     house.keeper.close()
 
 
+def test_a_schedule_that_a_reload_brings_is_in_force_at_once(tmp_path: Path) -> None:
+    """Also for bytes that waited before, and a reload that leaves the schedule as it was does not end it."""
+    house = House(tmp_path, rotation=Rotation(max_size=None, max_age=None))
+    house.open()
+    Writer(house.path / LEAF).write(big(0, 5)).close()
+    house.step()
+    for _ in range(2):
+        rotation = Rotation(max_size=None, max_age=None, schedule="@hourly")
+        house.keeper.configure(msgspec.structs.replace(house.config, rotation=rotation))
+        house.step()
+    house.step(3600)
+
+    assert 1 == len(house.segments())
+    house.keeper.close()
+
+
+@pytest.mark.parametrize("capture", [None, Duration(1)])
+def test_a_time_of_the_schedule_without_an_agent_is_made_up_for(tmp_path: Path, capture: Duration | None) -> None:
+    """Bytes from before it are sealed at the next start, live or captured ones."""
+    rules = Rotation(max_size=None, max_age=None, schedule="@hourly", capture=capture)
+    house = House(tmp_path, rotation=rules)
+    house.open()
+    Writer(house.path / LEAF).write(big(0, 5)).close()
+    house.step()
+    house.step(1)
+    house.keeper.close()
+    later = House(tmp_path, rotation=rules)
+    later.clock.advance(3601)
+    later.open()
+    later.step()
+
+    assert 1 == len(later.segments())
+    later.keeper.close()
+
+
+@pytest.mark.parametrize("jump", [-86_400 * 300, 86_400 * 300])
+def test_a_schedule_follows_a_clock_that_is_set(tmp_path: Path, jump: float) -> None:
+    """Back or ahead by months: the next rotation comes within its hour, though nothing else wakes the stream."""
+    house = House(tmp_path, rotation=Rotation(max_size=None, max_age=None, schedule="@hourly"))
+    house.open()
+    Writer(house.path / LEAF).write(big(0, 5)).close()
+    wait, passed = house.step(), 0.0
+    house.clock.jump(jump)
+    while passed <= 3700 and not house.segments():
+        passed += wait
+        wait = max(0.01, house.step(wait))
+
+    assert 1 == len(house.segments())
+    house.keeper.close()
+
+
 def test_nothing_whole_is_tried_ever_later(house: House) -> None:
     """A due stream without a line end is not copied at every step."""
     writer = Writer(house.path / LEAF).write(b'{"x":"' + b"y" * 20_000)
