@@ -90,7 +90,13 @@ class Releaser:
         life = stream.incarnation
         assert life is not None  # noqa: S101 - recognise has said "same"
         done = 0
-        with SegmentReader(one) as reader:
+        try:
+            opened = SegmentReader(one)
+        except FileNotFoundError:
+            # Whoever moved it away has these bytes; there is nothing left that they could be compared with.
+            self._tools.audit.write("error", stream=stream.name, reason="segment removed", segment=one.name)
+            return done, True
+        with opened as reader:
             rest = reader.members(one.base + max(life.compared, one.source.start))
             for piece in map(Piece, grouped(rest, PIECE)):
                 if done >= budget:
@@ -154,6 +160,7 @@ class Releaser:
         life = stream.incarnation
         if life is None or stream.departed:
             return 0
+        stream.place.settle()
         with open_live(stream, update=True) as live:
             if recognise(self._tools, stream, live) != "same":
                 return 0

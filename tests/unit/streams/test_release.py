@@ -422,3 +422,18 @@ def test_memory_is_where_tests_think(tmp_path: Path) -> None:
 
     assert "tmpfs" == kinds[1]
     assert kinds[0] in linux.LOCAL
+
+
+def test_a_segment_that_somebody_moved_away_holds_up_nothing(bench: Bench) -> None:
+    """A hook that uploads and removes it: nothing stays pending, it is told, and later bytes are given back."""
+    writer = bench.writer().write(big(0, 50))
+    bench.seal()
+    (bench.path / bench.names()[0]).unlink()
+    bench.engine.rounds.release()
+
+    assert (0, False) == bench.engine.rounds.release()
+    assert ["segment removed"] == [entry["reason"] for entry in bench.events("error")]
+    writer.write(big(50, 100))
+    bench.rotate()
+    assert big(50, 100) == bench.whole()
+    assert bench.allocated() <= 8192
