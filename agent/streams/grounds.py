@@ -52,6 +52,7 @@ class Grounds:
             root.lock()
             self.state = self._keep(_make(root, config.agent.state_directory or STATE_DIRECTORY, 0o700))
             _check_state(self.state)
+            _lock(self.state, root)  # two agents with one state would take each other's cursors for their own
             self.quarantine = self._keep(self.state.make_child("quarantine", 0o700))
         return self._place("", root)
 
@@ -68,7 +69,7 @@ class Grounds:
     def below(self, place: Place, name: str) -> Place | None:
         """Take a directory below; None for one that is managed already, or left out, which is told once."""
         relative = f"{place.relative}/{name}" if place.relative else name
-        if relative in self._catalog.places or name.startswith("."):
+        if relative in self._catalog.places or name.startswith(".") or self._is_archive(place, name):
             return None
         try:
             home = self._open_below(place, name)
@@ -130,7 +131,7 @@ class Grounds:
             root = self._catalog.places[""].home if relative else home
             archive = self._keep(Directory.open(path) if self._reading else _make(root, os.path.join(target, relative)))
             if not self._reading:
-                archive.lock()
+                _lock(archive, root, home, *([self.state] if self.state else []))
         place = Place(relative, home, archive, linux.filesystem(home.fd), self._largest(home))
         self._catalog.places[relative] = place
         return place
@@ -141,6 +142,14 @@ class Grounds:
         if device not in self._limits:
             self._limits[device] = None if self._reading else disk.largest_file(home)
         return self._limits[device]
+
+    def _is_archive(self, place: Place, name: str) -> bool:
+        """True for the directory where segments go: no live files are in it."""
+        root = self._catalog.places[""]
+        try:
+            return root.archive is not root.home and _same(place.home.stat(name), root.archive)
+        except OSError:
+            return False
 
     def _open_below(self, place: Place, name: str) -> Directory:
         """Open and lock a directory below. Raises OSError, LockedError, and AgentError where root may not work."""
@@ -176,6 +185,12 @@ def _check_state(state: Directory) -> None:
         )  # fmt: skip
     if info.st_mode & 0o022:
         os.fchmod(state.fd, info.st_mode & 0o7755)
+
+
+def _lock(directory: Directory, *held: Directory) -> None:
+    """Lock a directory unless it is one of those that are locked already. Raises LockedError."""
+    if not any(_same(os.fstat(directory.fd), one) for one in held):
+        directory.lock()
 
 
 def _same(there: os.stat_result, ours: Directory) -> bool:

@@ -35,13 +35,13 @@ class Shelves:
         """What retention would delete now; `total` is what the directory takes on disk."""
         self.ages.keep_time()
         shelves: list[plan.Shelf] = []
-        owners: dict[str, Stream] = {}
+        owners: dict[tuple[str, str], Stream] = {}
         for stream in self.catalog.all():
             if stream.published:
                 shelves.append(self._shelf(stream))
-                owners.update({one.name: stream for one in stream.published})
+                owners.update({(stream.name, one.name): stream for one in stream.published})
         items = plan.retire(shelves, _room(self.catalog, total))
-        return [(owners[item.segment.name], item) for item in items]
+        return [(owners[item.segment.stream, item.segment.name], item) for item in items]
 
     def clear(self, items: Iterable[tuple[Stream, plan.Retire]]) -> None:
         """Carry out a plan. Streams of which nothing is left go with it."""

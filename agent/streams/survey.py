@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agent.kit.errors import RefusedError, printable
-from agent.kit.schedule import next_run
 from agent.streams import names
 from agent.streams.catalog import Catalog, Facts, Place, Stream
 from agent.streams.incarnation import Incarnation
@@ -59,16 +58,14 @@ class Survey:
         with place.home.entries() as entries:
             for entry in entries:
                 name = place.stream_name(entry.name)
-                if name in self._catalog.streams or self.relevant(name):
-                    if entry.is_dir(follow_symlinks=False):
-                        continue
+                if entry.is_dir(follow_symlinks=False):
+                    looked.directories.append(entry.name)
+                elif name in self._catalog.streams or self.relevant(name):
                     seen.add(name)
                     try:
                         self._see(place, entry.name, name, entry.stat(follow_symlinks=False), looked)
                     except FileNotFoundError:
                         seen.discard(name)
-                if entry.is_dir(follow_symlinks=False):
-                    looked.directories.append(entry.name)
         for stream in self._catalog.streams.values():
             known = stream.facts.there or not stream.facts.looked  # what left while no agent ran is missed, too
             if stream.place is place and stream.name not in seen and known:
@@ -165,8 +162,6 @@ class Survey:
             if not facts.since_wall:
                 facts.since_wall = min(wall, info.st_mtime)
             facts.since = now - max(0.0, wall - facts.since_wall)
-            if stream.rotation.schedule and facts.scheduled is None:
-                facts.scheduled = next_run(stream.rotation.schedule, wall)
             return True
         return False
 
