@@ -36,7 +36,7 @@ from agent.kit.clock import SystemClock
 from agent.kit.errors import AgentError, LockedError
 from agent.kit.loops import Duty, Heartbeat, Waker, guard, repeat
 from agent.kit.notify import Notifier
-from agent.kit.priority import WORK
+from agent.kit.priority import WORK, interrupt_nobody
 from agent.metrics import ForwardSeries, MemorySeries, Metrics, StreamSeries
 from agent.streams import rights
 from agent.system.exposition import SnapshotCollector
@@ -297,6 +297,7 @@ def run(loaded: Loaded) -> int:
     Raises AgentError (LockedError, ConfigError) when it cannot start.
     """
     linux.tune_memory()
+    interrupt_nobody()
     rights.settle(loaded.config)
     agent = Agent(loaded)
     try:

@@ -1,4 +1,4 @@
-"""Niceness of a running agent's threads, as the kernel has it."""
+"""Niceness and scheduling of a running agent's threads, as the kernel has them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def niceness(pid: int) -> dict[int, int]:
 
 
 def test_what_works_is_nicer_than_what_answers(tmp_path: Path) -> None:
-    """The thread that seals asks for less of the processor; the main loop and the pages stay as they were started."""
+    """The thread that seals asks for less of the processor; the main loop and the pages stay as they were started.
+
+    And none of them interrupts who runs when it wakes.
+    """
     directory = tmp_path / "live"
     directory.mkdir()
     (directory / "a.json").write_text('{"a":1}\n' * 50_000, "utf-8")
@@ -33,8 +36,10 @@ def test_what_works_is_nicer_than_what_answers(tmp_path: Path) -> None:
             assert time.monotonic() < until, program.output()
             time.sleep(0.05)
         found = niceness(program.pid)
+        policies = {os.sched_getscheduler(thread) for thread in found}
         own = json.loads(program.get("/health")[1])["own"]
 
     assert wanted in found.values()
     assert found[program.pid] < wanted
+    assert policies == {os.SCHED_BATCH}
     assert (wanted, "idle", "") == (own["nice"], own["ionice"], own["priority_problem"])

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from agent.kit import linux
-from agent.kit.priority import Priority
+from agent.kit.priority import Priority, interrupt_nobody
 
 Answer = TypeVar("Answer")
 
@@ -81,3 +81,27 @@ def test_what_is_not_permitted_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     in_thread(priority.lower)
 
     assert "the system does not permit it: Operation not permitted" == priority.problem
+
+
+@pytest.mark.parametrize(("before", "after"), [(os.SCHED_OTHER, os.SCHED_BATCH), (os.SCHED_IDLE, os.SCHED_IDLE)])
+def test_a_thread_that_interrupted_others_does_not_any_more(before: int, after: int) -> None:
+    """And what it starts inherits that; who was started with less than that keeps it."""
+
+    def ask() -> tuple[int, int]:
+        os.sched_setscheduler(0, before, os.sched_param(0))
+        interrupt_nobody()
+        return os.sched_getscheduler(0), in_thread(lambda: os.sched_getscheduler(0))
+
+    own = os.sched_getscheduler(0)
+    assert in_thread(ask) == (after, after)
+    assert os.sched_getscheduler(0) == own
+
+
+def test_where_scheduling_cannot_be_changed_all_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may forbid it, and some C libraries do not have it."""
+
+    def refuse(_pid: int) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "sched_getscheduler", refuse)
+    interrupt_nobody()
