@@ -2,7 +2,8 @@
 
 It seals and releases in place as the design says, for one well-behaved directory: no incarnations, no recovery, no
 lease. It takes the agent's command line and reads one setting of it. `--fault copytruncate` makes it lose what is
-written between copy and truncation, so that the harness is seen to notice a real rotator's real loss.
+written between copy and truncation, so that the harness is seen to notice a real rotator's real loss; it waits there
+until something was.
 """
 
 from __future__ import annotations
@@ -94,6 +95,8 @@ class Rotator:
     def release(self, fd: int, name: str, end: int) -> None:
         """Give the sealed bytes back."""
         if self.fault == "copytruncate":
+            while not self.stop and os.fstat(fd).st_size < end + _BLOCK:
+                time.sleep(_PAUSE)
             os.ftruncate(fd, 0)
             self.base[name] = self.base.get(name, 0) + end
             return

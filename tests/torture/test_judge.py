@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +16,17 @@ import pytest
 from tests.support.program import REFERENCE, ROOT, Program
 from tests.torture import record, segments, tamper
 from tests.torture.judge import Verdict, judge
+from tests.torture.reference import Rotator
 from tests.torture.runs import STREAM, Writers
 from tests.torture.tally import Tally, Truth
+from tests.torture.writers import MODES
 
 LINES = 30_000
 REST = 100
-"""Of those: written once the rotator has stopped, so that some are live however fast it was."""
+"""Of those: written after the rotator's last look, so that some are live."""
 MAX_SIZE = 400_000
+TURN = 1_500
+"""Records between two looks of the rotator."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,25 +45,19 @@ class Finished:
         return max(self.directory.glob("*.gz"), key=lambda path: segments.load(path).start)
 
 
-def make(place: Path, mode: str, *options: str, fault: tuple[str, ...] = ()) -> Finished:
-    """Have the reference rotator finish a run below `place`."""
-    directory = place / "run"
-    directory.mkdir()
-    with Program([*REFERENCE, *fault], directory, {"rotation.max_size": f"{MAX_SIZE}B"}) as program:
-        truths = Writers.start(directory / STREAM, mode, place, *options).wait()
-        program.check_alive()
-    return Finished(directory, truths[0])
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A good run, with segments and a live rest."""
-    place = tmp_path_factory.mktemp("original")
-    finished = make(place, "hold", "--lines", str(LINES - REST), "--rate", "60000")
+    """A good run, with segments and a live rest: writer and rotator take turns, so that no load changes it."""
+    directory = tmp_path_factory.mktemp("original") / "run"
+    directory.mkdir()
+    writer, rotator = MODES["hold"](str(directory / STREAM)), Rotator(directory, MAX_SIZE, "")
     make_line = record.maker(0, 64)
-    with (finished.directory / STREAM).open("ab") as live:
-        live.writelines(make_line(n) + b"\n" for n in range(LINES - REST, LINES))
-    return Finished(finished.directory, dataclasses.replace(finished.truth, written=LINES))
+    for n in range(LINES):
+        if n <= LINES - REST and n % TURN == 0:
+            rotator.look(directory / STREAM)
+        writer.put(make_line(n))
+    writer.close()
+    return Finished(directory, Truth(STREAM, 0, LINES, record.length(64), ()))
 
 
 @pytest.fixture
@@ -287,9 +286,21 @@ def test_only_what_a_truncation_took_is_excused(truncations: tuple[int, ...], lo
 
 def test_the_loss_of_copy_and_truncate_is_found(tmp_path: Path) -> None:
     """A real loss: the reference rotator made to truncate after its copy loses records, and the judge counts them."""
-    finished = make(tmp_path, "append", "--seconds", "2", fault=("--fault", "copytruncate"))
+    directory = tmp_path / "run"
+    directory.mkdir()
+    writers = Writers.start(directory / STREAM, "append", tmp_path)
+    try:
+        settings = {"rotation.max_size": f"{MAX_SIZE}B"}
+        with Program([*REFERENCE, "--fault", "copytruncate"], directory, settings) as program:
+            while len(list(directory.glob("*.gz"))) < 2:  # the file was truncated before the second one was made
+                program.check_alive()
+                time.sleep(0.01)
+            writers.processes[0].terminate()
+            truths = writers.wait()
+    finally:
+        writers.kill()
 
-    assert finished.verdict().lost > 0
+    assert judge(directory, truths)[0].lost > 0
 
 
 @pytest.mark.parametrize("mode", ["hold", "append"])
