@@ -21,6 +21,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent.kit.errors import AgentError
 
 OK = 0
 FAILED = 1
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if said.probe:
         from agent.cli.probe import probe
 
-        return probe(said.config, said.overrides, said.directory)
+        return _guarded(lambda: probe(said.config, said.overrides, said.directory), lambda: False)
     return _guarded(lambda: run(said), lambda: False)
 
 
@@ -61,27 +65,24 @@ def _typed(words: Sequence[str]) -> int:
 
 def _guarded(act: Callable[[], int], debugging: Callable[[], bool]) -> int:
     """Do it; an error is told in a sentence, or shown whole when that was asked for."""
-    from agent.kit.errors import AgentError
-
     try:
         return act()
-    except AgentError as error:
-        if debugging():
-            raise
-        return _tell(error)
     except Exception as error:
         if debugging():
             raise
+        from agent.kit.errors import AgentError
+
+        if isinstance(error, AgentError):
+            return _tell(error)
         print(_unexpected(error), file=sys.stderr)
         return FAILED
 
 
-def _tell(error: Exception) -> int:
+def _tell(error: AgentError) -> int:
     from agent.cli.output import explain
     from agent.cli.reach import UnreachableError
-    from agent.kit.errors import AgentError, ConfigError, LockedError
+    from agent.kit.errors import ConfigError, LockedError
 
-    assert isinstance(error, AgentError)  # noqa: S101 - for the type checker; main passes nothing else
     print(explain(error), file=sys.stderr)
     if isinstance(error, ConfigError):
         return BAD_CONFIG

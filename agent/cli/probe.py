@@ -1,7 +1,8 @@
 """`health --probe`: is the agent's main loop alive? For container health checks, which run it every few seconds.
 
 Invariant: only the standard library is imported, so it costs an interpreter's start and little more. The agent's
-address is found as the agent itself finds it (`--set`, environment, file, default), without judging anything else.
+address is found as the agent itself finds it (`--set`, environment, file, default), without judging anything else: but
+a `--set` of a key that says nothing about the address is held against the schema, as it may be a slip.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ _LIMIT = 5.0
 _FILES = ("agent.toml", "/etc/telemetry-agent/agent.toml")
 _DEFAULT = "127.0.0.1:9464"
 _PREFIX = "TELEMETRY_AGENT__"
+_KEYS = frozenset({"web.listen", "web.config_file", "files.directory", "agent.state_directory"})
+"""Those that tell the address."""
 
 
 def probe(config: str | None, overrides: Sequence[str], directory: str | None) -> int:
-    """Ask /livez: 0 when it answers 200, else 1 and a line that says why."""
+    """Ask /livez: 0 when it answers 200, else 1 and a line that says why. Raises ConfigError for a wrong override."""
+    if not all("=" in one and one.partition("=")[0].strip() in _KEYS for one in overrides):
+        from agent.config import load
+
+        load(config, environ=os.environ, overrides=overrides, directory=directory)
     try:
         connection = _connect(Settings(config, overrides, directory))
         connection.request("GET", "/livez")

@@ -140,6 +140,32 @@ def test_probe_knows_its_options(stage: Stage, word: str, near: str) -> None:
     assert near in err.partition("No such option")[2]
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("web.lisen=127.0.0.1:1", "did you mean web.listen"),
+        ("web.listen", "section.key=value"),
+        ("rotation.max_size=huge", "rotation.max_size"),
+    ],
+)
+@pytest.mark.parametrize("form", ["-d", "-d."], ids=["plain", "typer"])
+def test_probe_tells_a_wrong_override(stage: Stage, site: Site, override: str, told: str, form: str) -> None:
+    """As every other command does, by 78 and the nearest key; nobody is asked."""
+    at = [form, "."] if form == "-d" else [form]
+    words = ["health", "--probe", *at, "--set", f"web.listen={site.addresses.tcp}", "--set", override]
+    code, out, err = stage.run(*words, at=False)
+
+    assert (78, "") == (code, out)
+    assert told in err
+
+
+def test_probe_takes_overrides_that_say_nothing_about_the_address(stage: Stage, site: Site) -> None:
+    """The same words may be given to the agent and to its probe."""
+    words = ["--set", "rotation.max_size=5MB", "--set", f"web.listen={site.addresses.tcp}"]
+
+    assert (0, "ok\n", "") == stage.run("health", "--probe", *words, at=False)
+
+
 def test_probe_passes_by_a_guarded_port(stage: Stage, site: Site) -> None:
     """Where the port may ask for certificates and passwords, the local socket is asked: it needs neither."""
     words = ["--set", f"web.listen={site.addresses.tcp}", "--set", "web.config_file=/nowhere.yml"]
