@@ -80,6 +80,8 @@ class Consumer:
         self._under_way = 0
         self._prepared: list[Parcel] = []
         """Begun batches whose bounds are not durable yet."""
+        for problem in cursors.problems:
+            self._corrupt(problem)
         views.listen(self._noticed, self._waker.wake)
 
     def __repr__(self) -> str:

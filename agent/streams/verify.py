@@ -23,6 +23,7 @@ from agent.kit.errors import CorruptError, printable
 from agent.streams import hints
 from agent.streams.archive import read_archive
 from agent.streams.catalog import Place, Stream
+from agent.streams.cursors import Cursors, consumers
 from agent.streams.engine import peek
 from agent.streams.segment import Segment, SegmentReader
 
@@ -118,7 +119,7 @@ def _digest(one: Segment, end: int) -> str:
 
 
 def _state(state: Directory) -> Iterator[Finding]:
-    """Damaged lines never stop the agent; here they are named."""
+    """Damaged lines and cursors never stop the agent; here they are named."""
     for name in (hints.NAME, audit.NAME, f"{audit.NAME}.1"):
         try:
             fd = state.open_read(name)
@@ -129,6 +130,9 @@ def _state(state: Directory) -> Iterator[Finding]:
         if bad:
             hint = "a crash or a full disk cut it short; the agent skips such lines"
             yield Finding(printable(os.path.join(state.path, name)), "", None, f"{bad} damaged lines", hint, "warning")
+    for consumer in consumers(state):
+        for problem in Cursors(state, consumer).problems:
+            yield Finding(printable(problem.path), "", None, problem.what, problem.hint, "error")
 
 
 def _is_json(line: bytes) -> bool:

@@ -395,15 +395,22 @@ def test_what_cannot_be_rotated_is_delivered_all_the_same(tmp_path: Path, server
 
 
 def test_case_12_without_cursor_files_everything_is_sent_again(tmp_path: Path, server: Hostile) -> None:
-    """Case 12: both generations damaged: the earliest position, though `latest` is configured; never further on."""
+    """Case 12: both generations damaged: the earliest position, though `latest` is configured; never further on.
+
+    Each is told, once, in log and audit trail.
+    """
     with Yard(tmp_path, forward(server)) as yard:
         yard.write(spans(0, 10))
         yard.run(settled(yard, 10))
     for file in (tmp_path / ".telemetry-agent").glob("cursor-*.json"):
         file.write_bytes(file.read_bytes()[:30])
     ship(tmp_path, server, 10, start="latest")
+    ship(tmp_path, server, 0)
 
     assert dict.fromkeys(range(10), 2) == numbers(bodies(server))
+    trail = [json.loads(line) for line in (tmp_path / ".telemetry-agent/audit.jsonl").read_bytes().splitlines()]
+    told = [one["why"] for one in trail if one["event"] == "error" and one["reason"] == "cursor"]
+    assert [f"cursor-out.{slot}.json" in why and "damaged" in why for slot, why in enumerate(told)] == [True, True]
 
 
 @pytest.mark.parametrize(("start", "again"), [("earliest", 2), ("latest", 1)])

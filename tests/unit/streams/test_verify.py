@@ -154,3 +154,13 @@ def test_damaged_state_lines_are_a_warning(bench: Bench) -> None:
             file.write(b'{"half')
 
     assert [("1 damaged lines", "warning")] * 2 == [(one.what, one.severity) for one in verify(bench.config)]
+
+
+def test_a_damaged_cursor_is_found(bench: Bench) -> None:
+    """A consumer that will send again what it sent is an error, with the file's name."""
+    filled(bench)
+    cursor = bench.path / ".telemetry-agent" / "cursor-out.1.json"
+    cursor.write_bytes(b'{"version":1,')
+
+    assert [("error", str(cursor))] == [(one.severity, one.path) for one in found(bench)]
+    assert "damaged" in found(bench)[0].what
