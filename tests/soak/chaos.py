@@ -38,6 +38,7 @@ FORWARD = """
 name = "{name}"
 endpoints = ["{url}"]
 timeout = "2s"
+dead_letters = "1GB"
 [forward.batch]
 max_records = 50
 max_delay = "20ms"
