@@ -14,7 +14,7 @@ from agent.kit.steps import reach
 from agent.streams.catalog import Stream
 from agent.streams.incarnation import Incarnation, equal_or_nul
 from agent.streams.live import SCRATCH, Live
-from agent.streams.member import Member, grouped
+from agent.streams.member import Member
 from agent.streams.recognise import begin, open_live, recognise
 from agent.streams.seal import Sealer
 from agent.streams.segment import Segment, SegmentReader
@@ -38,19 +38,25 @@ RESET_BACKOFF = 30.0
 
 @dataclass(slots=True)
 class Piece:
-    """Neighbouring members that are compared and punched together."""
+    """Neighbouring members, of one segment or of several, that were compared and are punched together."""
 
-    members: list[Member]
+    start: int = 0
+    """First physical offset."""
+    end: int = 0
+    """Physical offset after the last byte."""
+    whole: int = 0
+    """How many of the pending segments end within it."""
 
     @property
-    def start(self) -> int:
-        """First physical offset."""
-        return self.members[0].physical
+    def length(self) -> int:
+        """Bytes from its first to its last."""
+        return self.end - self.start
 
-    @property
-    def end(self) -> int:
-        """Physical offset after the last byte."""
-        return self.members[-1].physical + self.members[-1].length
+    def add(self, one: Member) -> None:
+        """Let it reach over the next member."""
+        if not self.length:
+            self.start = one.physical
+        self.end = one.physical + one.length
 
 
 class Releaser:
@@ -72,49 +78,61 @@ class Releaser:
             if recognise(self._tools, stream, live) != "same":
                 return 0
             while stream.pending and done < budget:
-                self._tools.breathe()
-                count, whole = self._segment(stream, live, stream.pending[0], budget - done)
-                done += count
-                if not whole:
+                piece = self._compared(stream, live)
+                if piece is None or not self._punched(stream, live, piece):
                     break
-                if stream.pending:
-                    one, *rest = stream.pending
-                    stream.pending = tuple(rest)
+                done += piece.length
+                ended, stream.pending = stream.pending[: piece.whole], stream.pending[piece.whole :]
+                for one in ended:
                     self._finished(stream, one)
             self._mark(stream, live)
             stream.facts.allocated = live.allocated()
         return done
 
-    def _segment(self, stream: Stream, live: Live, one: Segment, budget: int) -> tuple[int, bool]:
-        """Release what is left of one segment; bytes handled, and whether nothing of it is left."""
+    def _compared(self, stream: Stream, live: Live) -> Piece | None:
+        """The next piece, whose live bytes are those that were sealed; None where they differ.
+
+        It reaches over as many segments as it has room for: each punch makes the writer wait, a large one no longer
+        than a small one.
+        """
         life = stream.incarnation
         assert life is not None  # noqa: S101 - recognise has said "same"
-        done = 0
-        try:
-            opened = SegmentReader(one)
-        except FileNotFoundError:
-            # Whoever moved it away has these bytes; there is nothing left that they could be compared with.
-            self._tools.audit.write("error", stream=stream.name, reason="segment removed", segment=one.name)
-            return done, True
-        with opened as reader:
-            rest = reader.members(one.base + max(life.compared, one.source.start))
-            for piece in map(Piece, grouped(rest, PIECE)):
-                if done >= budget:
-                    return done, False
-                if not self._piece(stream, live, life, reader, piece):
-                    return done, False
-                done += piece.end - piece.start
-        return done, True
+        piece, floor = Piece(), live.floor(life.sealed)
+        for one in stream.pending:
+            self._tools.breathe()
+            try:
+                opened = SegmentReader(one)
+            except FileNotFoundError:
+                # Whoever moved it away has these bytes; there is nothing left that they could be compared with.
+                self._tools.audit.write("error", stream=stream.name, reason="segment removed", segment=one.name)
+                piece.whole += 1
+                continue
+            with opened as reader:
+                for member in reader.members(one.base + max(life.compared, one.source.start)):
+                    if piece.length and member.physical + member.length - piece.start > PIECE:
+                        return piece
+                    if not _unchanged(live, reader, member, floor, self._scratch):
+                        if piece.length:
+                            return piece  # the next one begins with what differs
+                        self._differs(stream, life, member)
+                        return None
+                    piece.add(member)
+            piece.whole += 1
+        return piece
 
-    def _piece(self, stream: Stream, live: Live, life: Incarnation, reader: SegmentReader, piece: Piece) -> bool:
-        if not _unchanged(live, reader, piece, live.floor(life.sealed), self._scratch):
-            # The writer truncated and wrote again, or writes over sealed bytes; the next look decides which.
-            self._tools.audit.write(
-                "error", stream=stream.name, reason="release_mismatch", physical=[piece.start, piece.end]
-            )
-            stream.pending = ()
-            life.clean = False
-            return False
+    def _differs(self, stream: Stream, life: Incarnation, member: Member) -> None:
+        """The writer truncated and wrote again, or writes over sealed bytes; the next look decides which."""
+        physical = [member.physical, member.physical + member.length]
+        self._tools.audit.write("error", stream=stream.name, reason="release_mismatch", physical=physical)
+        stream.pending = ()
+        life.clean = False
+
+    def _punched(self, stream: Stream, live: Live, piece: Piece) -> bool:
+        """Give the piece's blocks back; False where the writer truncated meanwhile."""
+        life = stream.incarnation
+        assert life is not None  # noqa: S101 - recognise has said "same"
+        if not piece.length:
+            return True
         reach("release.compared")
         start = min(life.released, piece.start) // live.block * live.block
         end = min(piece.end // live.block * live.block, live.floor(life.sealed))
@@ -243,16 +261,13 @@ class Releaser:
         return self._sealer.seal_open(stream, live, "reset", whole=not ended) is not None
 
 
-def _unchanged(live: Live, reader: SegmentReader, piece: Piece, floor: int, scratch: memoryview) -> bool:
-    """True when every live byte of the piece equals what was sealed, or is NUL because it was punched before."""
-    for one in piece.members:
-        if live.crc(one.physical, one.length, scratch) == one.crc:
-            continue
-        there = live.read(one.physical, one.length)
-        if len(there) != one.length:
-            return False
-        if not there[: max(0, floor - one.physical)].strip(b"\0"):
-            continue  # a hole needs no segment to be told from data, so a damaged old one stops nothing
-        if not equal_or_nul(there, reader.content(one)):
-            return False
-    return True
+def _unchanged(live: Live, reader: SegmentReader, one: Member, floor: int, scratch: memoryview) -> bool:
+    """True when every live byte of the member equals what was sealed, or is NUL because it was punched before."""
+    if live.crc(one.physical, one.length, scratch) == one.crc:
+        return True
+    there = live.read(one.physical, one.length)
+    if len(there) != one.length:
+        return False
+    if not there[: max(0, floor - one.physical)].strip(b"\0"):
+        return True  # a hole needs no segment to be told from data, so a damaged old one stops nothing
+    return equal_or_nul(there, reader.content(one))

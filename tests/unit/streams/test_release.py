@@ -169,6 +169,43 @@ def test_pieces_bound_what_one_call_punches(bench: Bench, monkeypatch: pytest.Mo
     assert punched[-1][1] == bench.life().released
 
 
+def test_segments_that_wait_together_are_punched_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C3: each punch makes the writer wait, so that there is one a piece, however many segments lie in it."""
+    writer = bench.writer()
+    for number in range(5):
+        writer.write(big(20 * number, 20 * number + 20))
+        bench.seal()
+    punched: list[tuple[int, int]] = []
+    real = disk.punch
+
+    def noted(fd: int, start: int, end: int) -> None:
+        punched.append((start, end))
+        real(fd, start, end)
+
+    monkeypatch.setattr(disk, "punch", noted)
+    bench.release()
+
+    assert [(0, bench.life().released)] == punched
+    assert 5 == len(bench.events("release"))
+    assert () == bench.stream().pending
+
+
+def test_what_differs_stops_only_what_comes_after_it(bench: Bench) -> None:
+    """Space of the segments before it goes back; its own bytes, and those behind it, stay."""
+    writer = bench.writer()
+    for number in range(3):
+        writer.write(big(20 * number, 20 * number + 20))
+        bench.seal()
+    with (bench.path / LEAF).open("r+b") as file:
+        file.seek(bench.stream().pending[1].source.start + 5000)
+        file.write(b"another")
+    bench.release()
+
+    assert 1 == len(bench.events("release"))
+    assert ["release_mismatch"] == [entry["reason"] for entry in bench.events("error")]
+    assert bench.allocated() >= 40_000 - 8192
+
+
 def test_a_budget_bounds_a_release(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The keeper releases piece by piece; what is left stays pending."""
     monkeypatch.setattr(release, "PIECE", 16 << 10)
