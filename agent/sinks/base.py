@@ -127,7 +127,7 @@ class Outcome:
     """Bytes of the body as sent."""
 
 
-class Retry(AgentError):  # noqa: N818 - the design's word; it is an answer as much as an error
+class Retry(AgentError):  # noqa: N818 - it is an answer as much as an error
     """The batch was not taken, for a reason that may pass.
 
     `after`: seconds that the destination asked to wait, uncapped; None when it did not say.

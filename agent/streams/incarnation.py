@@ -3,7 +3,7 @@
 `position = base + physical`. `sealed` is S, the physical end of what lies in segments and in the open part; it moves
 only when that is durable. Bytes of [floor(S), S), the guard, are never punched. A file is the same incarnation when
 inode and birth time are equal, it is not shorter than S, the guard still holds the sealed bytes, and below floor(S)
-there is nothing that was not sealed (DESIGN: attacks C5, C8).
+there is nothing that was not sealed (attacks C5, C8).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Sealing: whole records from the live file into a segment, and S moves only when they are durable there.
 
-The order is the promise (DESIGN section 2): copy, sync, compare what was written with the live file, make the name
+The order is the promise: copy, sync, compare what was written with the live file, make the name
 durable. Until then the live file has every byte; after it the segment, or the open part, has. A batch runs each phase
 over all its streams, so that one sync serves many.
 """

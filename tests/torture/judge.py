@@ -23,7 +23,7 @@ from tests.torture.tally import Tally, Truth
 
 STATE = ".telemetry-agent"
 _GUARD = 256
-"""Bytes before S that are never punched (DESIGN: floor(S))."""
+"""Bytes before S that are never punched: from floor(S) on."""
 _PIECE = 1 << 22
 _ENDINGS = (".open", ".part")
 """Of what is captured, and of a segment that is being made: either may be the only copy when the agent is gone."""
