@@ -14,24 +14,8 @@ from agent.audit import Audit
 from agent.cli.audit import line
 from agent.cli.tail import tail
 from agent.kit.disk import Directory
+from tests.support.clock import ManualClock
 from tests.unit.cli.conftest import Stage
-
-
-class Hands:
-    """A clock that stands still until it is turned."""
-
-    def __init__(self, now: float) -> None:
-        self.time = now
-
-    def now(self) -> float:
-        """Wall time."""
-        return self.time
-
-    monotonic = now
-
-    def sleep(self, seconds: float) -> None:
-        """Turn the hands."""
-        self.time += seconds
 
 
 @pytest.fixture
@@ -72,10 +56,10 @@ def test_a_line_is_printable() -> None:
 
 def test_audit_filters_by_stream_and_age(stage: Stage, state: Directory) -> None:
     """`--stream` and `--since` leave only what was asked for, oldest first."""
-    clock = Hands(time.time() - 7200)
+    clock = ManualClock(time.time() - 7200)
     trail = Audit(state, clock)
     for age, stream in ((7200, "a.json"), (600, "a.json"), (300, "b.json"), (60, "a.json")):
-        clock.time = time.time() - age
+        clock.wall = time.time() - age
         trail.write("seal", stream=stream, reason=f"age{age}")
     trail.close()
 
@@ -130,7 +114,7 @@ def followed(state: Directory, *acts: Any) -> list[int]:
 
 def test_following_sees_each_entry_once_over_a_rotation(state: Directory) -> None:
     """Old file, current file, entries appended later, a rotation and a second one: each entry once and in order."""
-    trail = Audit(state, Hands(0.0), limit=200)
+    trail = Audit(state, ManualClock(0.0), limit=200)
     numbers = iter(range(100))
 
     def write(count: int) -> None:

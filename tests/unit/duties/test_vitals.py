@@ -16,7 +16,7 @@ from agent.health.surroundings import Surroundings
 from agent.kit.clock import SystemClock
 from agent.kit.errors import ConfigError
 from agent.kit.units import Duration
-from tests.support.hands import HandClock
+from tests.support.clock import ManualClock
 from tests.unit.web.conftest import status_with
 
 
@@ -36,7 +36,7 @@ def around(directory: Path) -> Surroundings:
 
 def test_a_step_reads_the_machine_and_names_the_next() -> None:
     """Every interval; before the first there is nothing."""
-    vitals = Vitals(System(interval=Duration("7s")), HandClock())
+    vitals = Vitals(System(interval=Duration("7s")), ManualClock())
     assert vitals.snapshot.at is None
 
     assert 107.0 == vitals.step(100.0)
@@ -46,7 +46,7 @@ def test_a_step_reads_the_machine_and_names_the_next() -> None:
 
 def test_other_settings_hold_from_the_next_step_on() -> None:
     """A new interval, and another set of names."""
-    vitals = Vitals(System(), HandClock())
+    vitals = Vitals(System(), ManualClock())
     vitals.step(0.0)
     vitals.configure(System(interval=Duration("1s"), node_exporter_names=True))
 

@@ -9,7 +9,7 @@ import pytest
 from agent.components import Components
 from agent.control import Status
 from agent.health.surroundings import Surroundings
-from tests.support.hands import HandClock
+from tests.support.clock import ManualClock
 from tests.unit.web.conftest import status_with
 
 
@@ -17,10 +17,10 @@ class Around:
     """Surroundings whose parts a test changes."""
 
     def __init__(self, directory: str) -> None:
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.components = Components(self.clock)
         self.status: Status = status_with()
-        self.beat = self.clock.time
+        self.beat = self.clock.steady
         self.made = Surroundings(
             clock=self.clock, directory=directory, status=lambda: self.status, components=self.components,
             heartbeat=lambda: self.beat,
@@ -34,9 +34,9 @@ def around(tmp_path: object) -> Around:
 
 
 @pytest.fixture
-def clock() -> HandClock:
+def clock() -> ManualClock:
     """A clock that stands still until it is turned."""
-    return HandClock()
+    return ManualClock()
 
 
 Serve = Callable[..., str]

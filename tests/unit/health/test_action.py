@@ -8,14 +8,14 @@ from agent.health.action import Actions
 from agent.health.board import Transition
 from agent.health.check import Level, unhealthy
 from agent.kit.units import Duration
-from tests.support.hands import HandClock
+from tests.support.clock import ManualClock
 
 
 class Bench:
     """Actions whose audit is remembered."""
 
     def __init__(self, *action: str) -> None:
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.trail: list[tuple[str, dict[str, Any]]] = []
         self.rule = Clock(kind="clock", name="c", action=action, action_interval=Duration("5m"))
         self.actions = Actions(self.clock, lambda reason, details: self.trail.append((reason, details)))

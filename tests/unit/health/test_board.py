@@ -13,7 +13,7 @@ from agent.health.build import Made
 from agent.health.check import Finding, Level, healthy, unhealthy
 from agent.kit.errors import AgentError
 from agent.kit.units import Duration
-from tests.support.hands import HandClock
+from tests.support.clock import ManualClock
 
 HEALTH = Health(interval=Duration("30s"), timeout=Duration("5s"), cache_ttl=Duration("60s"))
 
@@ -46,7 +46,7 @@ class Bench:
     """A board over fakes, whose time the test turns."""
 
     def __init__(self, **checks: Fake) -> None:
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.woken = threading.Semaphore(0)
         self.changes: list[Transition] = []
         self.checks = checks
@@ -59,10 +59,10 @@ class Bench:
     def turn(self, seconds: float, answers: int) -> float | None:
         """Let time pass, step, wait until that many checks came back, step again: the next time it wants."""
         self.clock.sleep(seconds)
-        self.board.step(self.clock.time)
+        self.board.step(self.clock.steady)
         for _ in range(answers):
             assert self.woken.acquire(timeout=10)
-        return self.board.step(self.clock.time)
+        return self.board.step(self.clock.steady)
 
     def status(self, name: str) -> CheckStatus:
         """One check now."""
@@ -74,11 +74,11 @@ def test_results_are_shown_with_their_numbers() -> None:
     bench = Bench(a=Fake(unhealthy("it burns", hint="water", value=3)))
     assert ("unknown", 0, "not run yet") == (bench.status("a").state, bench.status("a").runs, bench.status("a").message)
 
-    assert bench.clock.time + 30 == bench.turn(0, 1)
+    assert bench.clock.steady + 30 == bench.turn(0, 1)
 
     one = bench.status("a")
     assert ("unhealthy", 3, "it burns", "water", 3.0) == (one.state, one.level, one.message, one.hint, one.value)
-    assert (1, 1, 0, 0, 1000.0, None) == (
+    assert (1, 1, 0, 0, bench.clock.wall, None) == (
         one.runs, one.failures, one.timeouts, one.transitions, one.last_run, one.last_success,
     )  # fmt: skip
 
@@ -111,12 +111,12 @@ def test_an_answer_that_comes_too_late_is_not_a_result() -> None:
     slow = Fake()
     slow.gate.clear()
     bench = Bench(slow=slow)
-    bench.board.step(bench.clock.time)
+    bench.board.step(bench.clock.steady)
     bench.clock.sleep(5)
-    bench.board.step(bench.clock.time)
+    bench.board.step(bench.clock.steady)
     slow.gate.set()
     assert bench.woken.acquire(timeout=10)
-    bench.board.step(bench.clock.time)
+    bench.board.step(bench.clock.steady)
 
     assert ("unhealthy", 1) == (bench.status("slow").state, bench.status("slow").runs)
 

@@ -16,7 +16,7 @@ from agent.health.file import FileCheck
 from agent.health.process import ProcessCheck
 from agent.kit.clock import SystemClock
 from agent.kit.units import Duration, Size
-from tests.support.hands import HandClock
+from tests.support.clock import ManualClock
 
 SH = ("/bin/sh", "-c")
 
@@ -111,7 +111,7 @@ def test_a_file_is_there_fresh_and_of_a_size(tmp_path: Path, keys: dict[str, obj
     os.utime(path, (900, 900))
     rule = rules.File(kind="file", name="f", path=str(path), **keys)  # type: ignore[arg-type]
 
-    assert state == FileCheck(rule, HandClock(1000)).run().level.word
+    assert state == FileCheck(rule, ManualClock(1000)).run().level.word
 
 
 @pytest.mark.parametrize(("exists", "state"), [(True, "unhealthy"), (False, "healthy")])
@@ -119,7 +119,7 @@ def test_a_file_that_is_not_there(tmp_path: Path, exists: bool, state: str) -> N
     """Some must not be."""
     rule = rules.File(kind="file", name="f", path=str(tmp_path / "no" / "f"), exists=exists)
 
-    assert state == FileCheck(rule, HandClock()).run().level.word
+    assert state == FileCheck(rule, ManualClock(1_000)).run().level.word
 
 
 def test_a_directory_is_added_up_once_a_file(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from agent.kit.notify import Notifier
-from tests.support.hands import HandClock
+from tests.support.clock import ManualClock
 
 
 class Manager:
@@ -43,7 +43,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 
 def notifier(tmp_path: Path, **environ: str) -> Notifier:
     """A notifier of that manager."""
-    return Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), **environ}, HandClock(12.5))
+    return Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), **environ}, ManualClock(monotonic=12.5))
 
 
 def test_ready_is_told_once_with_a_status_of_one_line(manager: Manager, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_an_abstract_socket_is_reached() -> None:
     """Its name begins with `@` in the variable and with NUL on the wire."""
     name = f"telemetry-agent-test-{os.getpid()}"
     manager = Manager(f"\0{name}")
-    Notifier({"NOTIFY_SOCKET": f"@{name}"}, HandClock()).alive()
+    Notifier({"NOTIFY_SOCKET": f"@{name}"}, ManualClock()).alive()
 
     assert ["WATCHDOG=1"] == manager.heard()
     manager.socket.close()
@@ -94,7 +94,7 @@ def test_an_abstract_socket_is_reached() -> None:
 @pytest.mark.parametrize("address", ["", "relative", "vsock:2:1234"])
 def test_without_a_socket_nothing_is_told(address: str) -> None:
     """Nor is anything raised."""
-    told = Notifier({"NOTIFY_SOCKET": address}, HandClock())
+    told = Notifier({"NOTIFY_SOCKET": address}, ManualClock())
     told.ready("")
 
     assert not told.listens
@@ -124,7 +124,7 @@ def test_a_manager_that_is_gone_or_full_holds_nobody_up(manager: Manager, tmp_pa
 )
 def test_the_watchdog_is_fed_in_half_its_time(usec: str, pid: str, expected: float | None) -> None:
     """And not at all where it is somebody else's."""
-    found = Notifier({"WATCHDOG_USEC": usec, "WATCHDOG_PID": pid}, HandClock()).interval
+    found = Notifier({"WATCHDOG_USEC": usec, "WATCHDOG_PID": pid}, ManualClock()).interval
 
     assert expected == found
 

@@ -8,13 +8,13 @@ import time
 import pytest
 
 from agent.kit.quarantine import Answer, Hung, Quarantine
-from tests.support.hands import HandClock
+from tests.support.clock import ManualClock
 
 
 @pytest.fixture
-def hands() -> HandClock:
+def hands() -> ManualClock:
     """A clock that stands still until it is turned."""
-    return HandClock()
+    return ManualClock()
 
 
 def fail() -> int:
@@ -22,7 +22,7 @@ def fail() -> int:
     raise OSError(5, "Input/output error")
 
 
-def test_answers_and_errors_come_back_by_key(hands: HandClock) -> None:
+def test_answers_and_errors_come_back_by_key(hands: ManualClock) -> None:
     """An error is an answer."""
     found = Quarantine[int](hands, 5).run({"a": lambda: 1, "b": fail})
 
@@ -31,7 +31,7 @@ def test_answers_and_errors_come_back_by_key(hands: HandClock) -> None:
     assert str(found["b"].error) == "[Errno 5] Input/output error"
 
 
-def test_a_hung_call_has_one_thread_and_does_not_hold_the_others_up(hands: HandClock) -> None:
+def test_a_hung_call_has_one_thread_and_does_not_hold_the_others_up(hands: ManualClock) -> None:
     """However often it is asked for."""
     gate = threading.Event()
     quarantine = Quarantine[object](hands, 0.05)
@@ -47,7 +47,7 @@ def test_a_hung_call_has_one_thread_and_does_not_hold_the_others_up(hands: HandC
         gate.set()
 
 
-def test_a_call_that_came_back_late_rests_before_it_is_asked_again(hands: HandClock) -> None:
+def test_a_call_that_came_back_late_rests_before_it_is_asked_again(hands: ManualClock) -> None:
     """A mount that is always slow costs one wait a minute, not one a pass; then it gets its chance."""
     gate, back = threading.Event(), threading.Event()
     quarantine = Quarantine[str](hands, 0.05, retry_after=60)
@@ -70,7 +70,7 @@ def test_a_call_that_came_back_late_rests_before_it_is_asked_again(hands: HandCl
     assert retried.value == "new"
 
 
-def test_time_alone_does_not_start_a_second_thread(hands: HandClock) -> None:
+def test_time_alone_does_not_start_a_second_thread(hands: ManualClock) -> None:
     """While the first one hangs, a retry would hang as well and leak."""
     gate = threading.Event()
     quarantine = Quarantine[object](hands, 0.05)
@@ -85,7 +85,7 @@ def test_time_alone_does_not_start_a_second_thread(hands: HandClock) -> None:
         gate.set()
 
 
-def test_a_key_that_is_gone_is_forgotten(hands: HandClock) -> None:
+def test_a_key_that_is_gone_is_forgotten(hands: ManualClock) -> None:
     """A mount that was taken away and made again has a new key, and the old one leaves nothing behind."""
     gate = threading.Event()
     quarantine = Quarantine[object](hands, 0.05)

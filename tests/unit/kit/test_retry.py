@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.kit.retry import Backoff, Breaker, Failover, parse_retry_after
-from tests.support.hands import HandClock
+from tests.support.clock import ManualClock
 
 
 def lowest(low: float, _high: float) -> float:
@@ -158,7 +158,7 @@ def test_no_retry_after_raises(value: str) -> None:
 # -- Breaker
 
 
-def tripped(clock: HandClock) -> Breaker:
+def tripped(clock: ManualClock) -> Breaker:
     """A breaker that has just opened."""
     breaker = Breaker(clock, failures=2, recovery=60)
     for _ in range(2):
@@ -166,7 +166,7 @@ def tripped(clock: HandClock) -> Breaker:
     return breaker
 
 
-def probed(clock: HandClock) -> tuple[Breaker, int]:
+def probed(clock: ManualClock) -> tuple[Breaker, int]:
     """A breaker whose recovery time has passed, and the ticket of the one probe that is under way."""
     breaker = tripped(clock)
     clock.sleep(60)
@@ -177,7 +177,7 @@ def probed(clock: HandClock) -> tuple[Breaker, int]:
 
 def test_a_row_of_failures_opens() -> None:
     """Only the n-th failure in a row opens; then nothing goes out, and the wait is the recovery time."""
-    breaker = Breaker(HandClock(), failures=5, recovery=60)
+    breaker = Breaker(ManualClock(), failures=5, recovery=60)
     seen = []
     for _ in range(5):
         seen.append(breaker.state)
@@ -191,7 +191,7 @@ def test_a_row_of_failures_opens() -> None:
 
 def test_a_success_breaks_the_row() -> None:
     """Failures count only in a row."""
-    breaker = Breaker(HandClock(), failures=2)
+    breaker = Breaker(ManualClock(), failures=2)
     for _ in range(10):
         ticket = breaker.admit()
         assert ticket is not None
@@ -203,7 +203,7 @@ def test_a_success_breaks_the_row() -> None:
 
 def test_half_open_lets_exactly_one_probe_through() -> None:
     """After the recovery time one call gets a ticket; the others wait for its verdict."""
-    clock = HandClock()
+    clock = ManualClock()
     breaker = tripped(clock)
     clock.sleep(59.9)
     assert (breaker.admit(), breaker.state) == (None, "open")
@@ -217,7 +217,7 @@ def test_half_open_lets_exactly_one_probe_through() -> None:
 
 def test_a_good_probe_closes() -> None:
     """After one success everything goes out again, and the row of failures starts anew."""
-    breaker, probe = probed(HandClock())
+    breaker, probe = probed(ManualClock())
 
     breaker.succeeded(probe)
 
@@ -227,7 +227,7 @@ def test_a_good_probe_closes() -> None:
 
 def test_a_bad_probe_opens_for_another_recovery_time() -> None:
     """A failed probe counts as no new trip."""
-    clock = HandClock()
+    clock = ManualClock()
     breaker, probe = probed(clock)
     clock.sleep(10)
 
@@ -238,7 +238,7 @@ def test_a_bad_probe_opens_for_another_recovery_time() -> None:
 
 def test_a_probe_without_verdict_is_followed_by_another() -> None:
     """A probe whose task was cancelled blocks nothing for longer than a recovery time, and its late verdict is void."""
-    clock = HandClock()
+    clock = ManualClock()
     breaker, lost = probed(clock)
     clock.sleep(60)
 
@@ -253,7 +253,7 @@ def test_a_probe_without_verdict_is_followed_by_another() -> None:
 
 def test_stragglers_have_no_say() -> None:
     """Calls that began before the breaker opened neither close it nor lengthen its recovery time."""
-    clock = HandClock()
+    clock = ManualClock()
     breaker = Breaker(clock, failures=2, recovery=60)
     tickets = [breaker.admit() or 0 for _ in range(4)]
     breaker.failed(tickets[0])
@@ -270,13 +270,13 @@ def test_stragglers_have_no_say() -> None:
 def test_a_breaker_needs_sane_settings(settings: dict[str, int]) -> None:
     """No failures or no recovery time would be a breaker that is always open or never."""
     with pytest.raises(ValueError, match="breaker"):
-        Breaker(HandClock(), **settings)
+        Breaker(ManualClock(), **settings)
 
 
 @given(st.lists(st.sampled_from(["admit", "succeed", "fail", "wait", "lose"]), max_size=80))
 def test_an_open_breaker_lets_one_call_through_a_recovery_time(actions: list[str]) -> None:
     """Model: between a trip and the next success, calls are at least one recovery time apart."""
-    clock = HandClock()
+    clock = ManualClock()
     breaker = Breaker(clock, failures=3, recovery=60)
     tickets: list[int] = []
     admitted: float | None = None
@@ -289,8 +289,8 @@ def test_an_open_breaker_lets_one_call_through_a_recovery_time(actions: list[str
             if ticket is not None:
                 tickets.append(ticket)
                 if before != "closed":
-                    assert admitted is None or clock.time - admitted >= 60
-                    admitted = clock.time
+                    assert admitted is None or clock.steady - admitted >= 60
+                    admitted = clock.steady
         elif tickets:
             ticket = tickets.pop()
             {"succeed": breaker.succeeded, "fail": breaker.failed, "lose": lambda _: None}[action](ticket)
@@ -309,7 +309,7 @@ def taken(routes: Failover[str], calls: int) -> list[str]:
 
 def test_targets_are_tried_in_order() -> None:
     """[21] The first target takes everything until its breaker opens; then the second one does, at once."""
-    routes = Failover(["a", "b"], HandClock(), failures=2, recovery=60)
+    routes = Failover(["a", "b"], ManualClock(), failures=2, recovery=60)
     targets, at_once = [], []
     for _ in range(4):
         lease = routes.pick()
@@ -327,7 +327,7 @@ def test_targets_are_tried_in_order() -> None:
 
 def test_one_worker_of_sixteen_probes_the_first_target() -> None:
     """[21] After the cool-down exactly one call goes to the first target; the others stay with the second."""
-    clock = HandClock()
+    clock = ManualClock()
     routes = Failover(["a", "b"], clock, failures=1, recovery=60)
     lease = routes.pick()
     assert lease is not None
@@ -339,7 +339,7 @@ def test_one_worker_of_sixteen_probes_the_first_target() -> None:
 
 def test_traffic_comes_back_to_the_first_target() -> None:
     """[21] A good probe brings everything back."""
-    clock = HandClock()
+    clock = ManualClock()
     routes = Failover(["a", "b"], clock, failures=1, recovery=60)
     lease = routes.pick()
     assert lease is not None
@@ -355,7 +355,7 @@ def test_traffic_comes_back_to_the_first_target() -> None:
 
 def test_a_refusal_of_the_data_stays_where_it_is() -> None:
     """[21] A 400 is an answer: reported as a success it neither opens the breaker nor fails over."""
-    routes = Failover(["a", "b"], HandClock(), failures=1)
+    routes = Failover(["a", "b"], ManualClock(), failures=1)
     for _ in range(10):
         lease = routes.pick()
         assert lease is not None
@@ -367,10 +367,10 @@ def test_a_refusal_of_the_data_stays_where_it_is() -> None:
 
 def test_all_down_for_an_hour_is_one_probe_a_recovery_time_and_target() -> None:
     """[21] With every target down, calls are no more than probes, and all is as before when one comes back."""
-    clock = HandClock()
+    clock = ManualClock()
     routes = Failover(["a", "b"], clock, failures=5, recovery=60)
     calls = 0
-    while clock.time < 1_000 + 3_600:
+    while clock.steady < 1_000 + 3_600:
         lease = routes.pick()
         if lease is None:
             clock.sleep(max(routes.wait(), 0.5))
@@ -388,7 +388,7 @@ def test_all_down_for_an_hour_is_one_probe_a_recovery_time_and_target() -> None:
 
 def test_the_wait_is_that_of_the_first_breaker_to_recover() -> None:
     """`wait` is 0 while somebody may be asked, and else the time until somebody may."""
-    clock = HandClock()
+    clock = ManualClock()
     routes = Failover(["a", "b"], clock, failures=1, recovery=60)
     waits = [routes.wait()]
     for _ in range(2):
@@ -405,4 +405,4 @@ def test_the_wait_is_that_of_the_first_breaker_to_recover() -> None:
 def test_a_failover_needs_a_target() -> None:
     """Nowhere to go is an error of the caller."""
     with pytest.raises(ValueError, match="target"):
-        Failover([], HandClock())
+        Failover([], ManualClock())

@@ -5,23 +5,8 @@ from typing import Any
 import pytest
 
 from agent.otlp.generate import Generator
+from tests.support.clock import ManualClock
 from tests.support.signals import Signals, sequence
-
-
-class FixedClock:
-    """A clock that stands still."""
-
-    def now(self) -> float:
-        """Wall time."""
-        return 1_800_000_000.0
-
-    def monotonic(self) -> float:
-        """Not asked for here."""
-        raise AssertionError
-
-    def sleep(self, seconds: float) -> None:  # noqa: ARG002 - the Clock protocol has it
-        """Not asked for here."""
-        raise AssertionError
 
 
 def spans(line: bytes) -> list[dict[str, Any]]:
@@ -121,7 +106,7 @@ def test_delay_is_the_median_duration_of_a_request() -> None:
 
 def test_a_clock_gives_the_times() -> None:
     """A request ends now (to a millisecond), by the clock that was given."""
-    root = spans(Generator(clock=FixedClock()).trace_line())[0]
+    root = spans(Generator(clock=ManualClock(1_800_000_000.0)).trace_line())[0]
 
     assert int(root["endTimeUnixNano"]) // 1_000_000 == 1_800_000_000_000
 

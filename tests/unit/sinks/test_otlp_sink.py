@@ -19,7 +19,7 @@ from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge
 from agent.sinks.http import Tls
 from agent.sinks.otlp import OtlpOptions, OtlpSink
 from agent.streams.batch import Batch
-from tests.support.hands import HandClock
+from tests.support.clock import ManualClock
 from tests.support.hostile import Hostile, Say
 
 pytestmark = pytest.mark.anyio
@@ -57,7 +57,7 @@ def names(body: bytes) -> list[str]:
 
 async def send(endpoint: str, what: Batch | None = None, **options: Any) -> Outcome:
     """One batch through a sink of its own."""
-    sink = OtlpSink(OtlpOptions(endpoint=endpoint, **options), HandClock(NOW))
+    sink = OtlpSink(OtlpOptions(endpoint=endpoint, **options), ManualClock(NOW))
     try:
         return await sink.send(what or batch())
     finally:
@@ -126,7 +126,7 @@ async def test_logs_and_metrics_have_their_own_paths(server: Hostile) -> None:
 async def test_a_connection_is_kept(server: Hostile) -> None:
     """Several batches, refused ones too, go over one connection."""
     server.will(Say(), Say(503, b"busy"), Say(400, b""), Say())
-    sink = OtlpSink(OtlpOptions(endpoint=server.url), HandClock())
+    sink = OtlpSink(OtlpOptions(endpoint=server.url), ManualClock())
     for _ in range(4):
         try:
             await sink.send(batch())
@@ -141,7 +141,7 @@ async def test_a_connection_is_kept(server: Hostile) -> None:
 async def test_the_same_batch_is_the_same_bytes(server: Hostile) -> None:
     """[20] What is sent again after a lost answer does not differ in one byte, compression included."""
     server.will(Say(end="reset"), Say())
-    sink = OtlpSink(OtlpOptions(endpoint=server.url), HandClock())
+    sink = OtlpSink(OtlpOptions(endpoint=server.url), ManualClock())
     with pytest.raises(Retry):
         await sink.send(batch(50))
     await sink.send(batch(50))
@@ -175,7 +175,7 @@ async def test_secrets_are_in_no_repr_and_no_error(server: Hostile) -> None:
     server.will(Say(503, b"busy"))
     endpoint = server.url.replace("http://", "http://me:hidden@") + "/base?key=hidden"
     options = OtlpOptions(endpoint=endpoint, headers={"key": "hidden"}, proxy="", signal_endpoints={"logs": endpoint})
-    sink = OtlpSink(options, HandClock())
+    sink = OtlpSink(options, ManualClock())
     with pytest.raises(Retry) as caught:
         await sink.send(batch())
     await sink.aclose()
@@ -227,7 +227,7 @@ def test_protobuf_without_its_package_is_an_error_at_once(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "google.protobuf", None)
 
     with pytest.raises(ConfigError, match=r"telemetry-agent\[protobuf\]"):
-        OtlpSink(OtlpOptions(encoding="protobuf"), HandClock())
+        OtlpSink(OtlpOptions(encoding="protobuf"), ManualClock())
 
 
 async def test_a_body_above_the_limit_is_not_sent(server: Hostile) -> None:
@@ -558,7 +558,7 @@ async def test_what_is_no_http_may_pass() -> None:
 async def test_a_cancelled_send_leaves_the_sink_usable(server: Hostile) -> None:
     """The agent may stop waiting at any moment; the next batch goes out on a clean connection."""
     server.will(Say(200, b"{}" * 500, end="stall"), Say())
-    sink = OtlpSink(OtlpOptions(endpoint=server.url), HandClock())
+    sink = OtlpSink(OtlpOptions(endpoint=server.url), ManualClock())
     with anyio.move_on_after(0.3) as scope:
         await sink.send(batch())
 
@@ -572,7 +572,7 @@ async def test_a_cancelled_send_leaves_the_sink_usable(server: Hostile) -> None:
 async def test_batches_in_flight_do_not_mix(server: Hostile) -> None:
     """[19] Many at once: each gets its own answer."""
     server.will(Say(429, b""), *[Say()] * 20)
-    sink = OtlpSink(OtlpOptions(endpoint=server.url, connections=4), HandClock())
+    sink = OtlpSink(OtlpOptions(endpoint=server.url, connections=4), ManualClock())
     verdicts: list[str] = []
 
     async def one(number: int) -> None:
@@ -656,7 +656,7 @@ async def test_a_missing_client_certificate_may_pass(tls_server: Hostile, author
 def test_what_cannot_work_is_refused_at_once(options: dict[str, Any], what: str) -> None:
     """A wrong URL, header, proxy or certificate is an error of the configuration, with no secret in it."""
     with pytest.raises(ConfigError, match=what) as caught:
-        OtlpSink(OtlpOptions(**options), HandClock())
+        OtlpSink(OtlpOptions(**options), ManualClock())
 
     assert caught.value.hint
     assert "secret" not in str(caught.value)

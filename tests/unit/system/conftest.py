@@ -8,35 +8,16 @@ from pathlib import Path
 import pytest
 
 from agent.system.registry import Settings
+from tests.support.clock import ManualClock
 
 TREES = Path(__file__).parents[2] / "data" / "system"
 BLOCK = 4096
 
 
-class Hands:
-    """A clock that a test turns."""
-
-    def __init__(self) -> None:
-        self.wall = 1_700_000_000.0
-        self.steady = 1000.0
-
-    def now(self) -> float:
-        """Wall time."""
-        return self.wall
-
-    def monotonic(self) -> float:
-        """Steady time."""
-        return self.steady
-
-    def sleep(self, seconds: float) -> None:
-        """Turn the hands."""
-        self.steady += seconds
-
-
 @pytest.fixture
-def hands() -> Hands:
+def hands() -> ManualClock:
     """A clock that stands still until it is turned."""
-    return Hands()
+    return ManualClock()
 
 
 @pytest.fixture

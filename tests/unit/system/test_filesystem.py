@@ -10,7 +10,8 @@ from agent.system import filesystem
 from agent.system.filesystem import FilesystemCollector, own_mounts
 from agent.system.mounts import Mount
 from agent.system.reading import Reading
-from tests.unit.system.conftest import BLOCK, Hands, statvfs_of
+from tests.support.clock import ManualClock
+from tests.unit.system.conftest import BLOCK, statvfs_of
 
 Family = dict[tuple[str, ...], float]
 
@@ -30,7 +31,7 @@ def shown(*found: Mount) -> list[str]:
     return [one.point for one in own_mounts(found)]
 
 
-def test_used_free_and_available_are_told_apart(tree: Callable[[str], Path], hands: Hands) -> None:
+def test_used_free_and_available_are_told_apart(tree: Callable[[str], Path], hands: ManualClock) -> None:
     """Used is what is not free; available leaves root's reserve out."""
     root = tree("v2")
     collector = FilesystemCollector(
@@ -44,7 +45,7 @@ def test_used_free_and_available_are_told_apart(tree: Callable[[str], Path], han
     assert samples(reading, "system_disk_inodes_available")[("/",)] == 100
 
 
-def test_points_are_asked_below_rootfs_and_named_without_it(tree: Callable[[str], Path], hands: Hands) -> None:
+def test_points_are_asked_below_rootfs_and_named_without_it(tree: Callable[[str], Path], hands: ManualClock) -> None:
     """A container that has the host's root mounted shows the host's names."""
     root = tree("v2")
     asked: list[str] = []
@@ -60,7 +61,7 @@ def test_points_are_asked_below_rootfs_and_named_without_it(tree: Callable[[str]
 
 
 def test_without_the_hosts_table_our_own_tells_what_lies_below_rootfs(
-    tree: Callable[[str], Path], hands: Hands
+    tree: Callable[[str], Path], hands: ManualClock
 ) -> None:
     """An unprivileged process may not read /proc/1/mountinfo."""
     root = tree("v2")
@@ -106,7 +107,7 @@ def test_of_two_mounts_on_one_point_the_later_counts() -> None:
     assert shown(mount("/data", "xfs"), mount("/data", "proc")) == []
 
 
-def test_the_number_shown_is_bounded_and_the_rest_is_told(tmp_path: Path, hands: Hands) -> None:
+def test_the_number_shown_is_bounded_and_the_rest_is_told(tmp_path: Path, hands: ManualClock) -> None:
     """Thousands of mounts do not make thousands of series."""
     lines = [f"{n} 0 8:{n} / /data{n} rw - ext4 d{n} rw" for n in range(filesystem.LIMIT + 4)]
     (tmp_path / "self").mkdir()
@@ -118,7 +119,7 @@ def test_the_number_shown_is_bounded_and_the_rest_is_told(tmp_path: Path, hands:
     assert "4 more not shown" in reading.source
 
 
-def test_uncounted_inodes_are_absent(tmp_path: Path, hands: Hands) -> None:
+def test_uncounted_inodes_are_absent(tmp_path: Path, hands: ManualClock) -> None:
     """Btrfs and vfat say 0, which is no number of inodes."""
     (tmp_path / "self").mkdir()
     (tmp_path / "self" / "mountinfo").write_text("1 0 0:9 / / rw - btrfs a rw\n", "ascii")
@@ -131,7 +132,9 @@ def test_uncounted_inodes_are_absent(tmp_path: Path, hands: Hands) -> None:
     assert {("/",)} == set(samples(reading, "system_disk_size_bytes"))
 
 
-def test_a_hung_mount_is_told_while_the_others_keep_their_numbers(tree: Callable[[str], Path], hands: Hands) -> None:
+def test_a_hung_mount_is_told_while_the_others_keep_their_numbers(
+    tree: Callable[[str], Path], hands: ManualClock
+) -> None:
     """A dead NFS server costs its own numbers only, and one thread however often it is looked at."""
     root = tree("v2")
     release = threading.Event()
@@ -158,7 +161,7 @@ def test_a_hung_mount_is_told_while_the_others_keep_their_numbers(tree: Callable
 
 
 def test_a_mount_that_answers_with_an_error_is_unreachable_and_says_why(
-    tree: Callable[[str], Path], hands: Hands
+    tree: Callable[[str], Path], hands: ManualClock
 ) -> None:
     """As a stale NFS handle does."""
     root = tree("v2")
@@ -174,7 +177,7 @@ def test_a_mount_that_answers_with_an_error_is_unreachable_and_says_why(
     assert samples(reading, "system_disk_unreachable")[("/mnt/nfs",)] == 1.0
 
 
-def test_a_name_of_wild_bytes_makes_a_printable_label(tmp_path: Path, hands: Hands) -> None:
+def test_a_name_of_wild_bytes_makes_a_printable_label(tmp_path: Path, hands: ManualClock) -> None:
     """A mount point is bytes; a label is text."""
     (tmp_path / "self").mkdir()
     (tmp_path / "self" / "mountinfo").write_bytes(b"1 0 8:9 / /caf\xe9\\012x rw - ext4 a rw\n")

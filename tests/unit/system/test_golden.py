@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from agent.system.exposition import SnapshotCollector
 from agent.system.registry import Registry, collectors
-from tests.unit.system.conftest import TREES, Hands, settings_of, statvfs_of
+from tests.support.clock import ManualClock
+from tests.unit.system.conftest import TREES, settings_of, statvfs_of
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from tests.unit.system.conftest import TREES, Hands, settings_of, statvfs_of
     ids=["cgroup v2", "cgroup v2 with node names", "cgroup v1 without a memory limit", "no container, PSI off"],
 )
 def test_the_scrape_of_a_tree_is_the_golden_one(
-    name: str, node: bool, tree: Callable[[str], Path], hands: Hands
+    name: str, node: bool, tree: Callable[[str], Path], hands: ManualClock
 ) -> None:
     """Every family, label and value that a known machine gives."""
     root = tree(name)

@@ -12,7 +12,8 @@ from agent.system.family import single
 from agent.system.reading import Reading, Scope
 from agent.system.registry import Registry, Settings, collectors, report
 from agent.system.snapshot import Report, Snapshot
-from tests.unit.system.conftest import Hands, settings_of, statvfs_of
+from tests.support.clock import ManualClock
+from tests.unit.system.conftest import settings_of, statvfs_of
 
 CLASSICS = {
     "system_cpu_usage_percent": (),
@@ -45,13 +46,13 @@ def broken() -> None:
     raise RuntimeError("out of order")
 
 
-def a_pass(root: Path, hands: Hands, *, node: bool = False) -> Snapshot:
+def a_pass(root: Path, hands: ManualClock, *, node: bool = False) -> Snapshot:
     """The snapshot of a tree."""
     settings = settings_of(root, node_exporter_names=node)
     return Registry(collectors(settings, hands, lambda _: statvfs_of()), hands, settings.timeout).step()
 
 
-def test_a_failing_collector_takes_nothing_from_the_others(hands: Hands) -> None:
+def test_a_failing_collector_takes_nothing_from_the_others(hands: ManualClock) -> None:
     """It is marked, with its error; its old numbers are not shown as new."""
     fake = Fake("a")
     registry = Registry([fake, Fake("b")], hands, 5)
@@ -67,7 +68,7 @@ def test_a_failing_collector_takes_nothing_from_the_others(hands: Hands) -> None
     assert second.sources()["a"]["error"] == "out of order"
 
 
-def test_a_hung_collector_is_marked_and_the_pass_ends(hands: Hands) -> None:
+def test_a_hung_collector_is_marked_and_the_pass_ends(hands: ManualClock) -> None:
     """The others' numbers are there."""
     gate = threading.Event()
     registry = Registry([Fake("a", gate.wait), Fake("b")], hands, 0.05)
@@ -81,7 +82,7 @@ def test_a_hung_collector_is_marked_and_the_pass_ends(hands: Hands) -> None:
         gate.set()
 
 
-def test_only_changes_are_told(hands: Hands) -> None:
+def test_only_changes_are_told(hands: ManualClock) -> None:
     """A log line when it breaks and one when it works again, not one a pass."""
     told: list[tuple[str, bool]] = []
     fake = Fake("a", broken)
@@ -103,7 +104,7 @@ def test_a_reading_with_a_problem_succeeds_and_tells_it() -> None:
     assert Report(name="a", scope="host", ok=True, seconds=0.5, source="x", error="/mnt: does not answer") == found
 
 
-def test_a_snapshot_is_replaced_and_never_changed(hands: Hands) -> None:
+def test_a_snapshot_is_replaced_and_never_changed(hands: ManualClock) -> None:
     """A scrape that is under way keeps the pass it began with."""
     registry = Registry([Fake("a")], hands, 5)
     before = registry.snapshot
@@ -118,14 +119,16 @@ def test_a_snapshot_is_replaced_and_never_changed(hands: Hands) -> None:
 
 
 @pytest.mark.parametrize("name", ["v1", "v2", "plain"])
-def test_the_classic_names_are_there_from_the_first_pass(name: str, tree: Callable[[str], Path], hands: Hands) -> None:
+def test_the_classic_names_are_there_from_the_first_pass(
+    name: str, tree: Callable[[str], Path], hands: ManualClock
+) -> None:
     """Exactly these names and labels; other programs rely on them."""
     found = {family.name: family.labels for family in a_pass(tree(name), hands).families}
 
     assert {key: found.get(key) for key in CLASSICS} == CLASSICS
 
 
-def test_names_follow_the_conventions(tree: Callable[[str], Path], hands: Hands) -> None:
+def test_names_follow_the_conventions(tree: Callable[[str], Path], hands: ManualClock) -> None:
     """Snake case (node_memory apart), help for each, `_total` on counters alone, no label that a target has."""
     families = a_pass(tree("v2"), hands, node=True).families
 
@@ -138,7 +141,7 @@ def test_names_follow_the_conventions(tree: Callable[[str], Path], hands: Hands)
     assert len(families) == len({family.name for family in families})
 
 
-def test_node_names_are_only_given_when_asked_for(tree: Callable[[str], Path], hands: Hands) -> None:
+def test_node_names_are_only_given_when_asked_for(tree: Callable[[str], Path], hands: ManualClock) -> None:
     """They belong to node_exporter."""
     root = tree("v2")
 
@@ -146,14 +149,14 @@ def test_node_names_are_only_given_when_asked_for(tree: Callable[[str], Path], h
     assert [family.name for family in a_pass(root, hands, node=True).families if family.name.startswith("node_")] != []
 
 
-def test_the_default_number_of_series_is_modest(tree: Callable[[str], Path], hands: Hands) -> None:
+def test_the_default_number_of_series_is_modest(tree: Callable[[str], Path], hands: ManualClock) -> None:
     """Two disks, three interfaces, four file systems, a container with pressure."""
     families = a_pass(tree("v2"), hands).families
 
     assert sum(len(family.samples) for family in families) < 140
 
 
-def test_this_machine_can_be_read(hands: Hands) -> None:
+def test_this_machine_can_be_read(hands: ManualClock) -> None:
     """The defaults work where the tests run."""
     settings = Settings()
 
@@ -163,7 +166,7 @@ def test_this_machine_can_be_read(hands: Hands) -> None:
     assert set(CLASSICS) <= {family.name for family in found.families}
 
 
-def test_a_wrong_procfs_fails_what_needs_it_with_the_remedy(tmp_path: Path, hands: Hands) -> None:
+def test_a_wrong_procfs_fails_what_needs_it_with_the_remedy(tmp_path: Path, hands: ManualClock) -> None:
     """The agent goes on; the operator learns which key to look at."""
     settings = Settings(procfs=str(tmp_path))
 

@@ -21,6 +21,7 @@ from agent.web.facts import Facts
 from agent.web.history import History
 from agent.web.messages import SOCKET, ConfigKey, Source
 from agent.web.server import WebServer
+from tests.support.clock import ManualClock
 
 STREAM: dict[str, Any] = {
     "name": "a.json", "id": "1f", "state": "ok", "method": "in-place", "why": "", "live_bytes": 5,
@@ -60,20 +61,8 @@ def status_with(directory: dict[str, Any] | None = None, streams: list[dict[str,
     return msgspec.convert(made, Status)
 
 
-class Hands:
+class Hands(ManualClock):
     """A clock that a test turns."""
-
-    def __init__(self) -> None:
-        self.wall = 1_700_000_000.0
-        self.steady = 1000.0
-
-    def now(self) -> float:
-        """Wall time."""
-        return self.wall
-
-    def monotonic(self) -> float:
-        """Steady time."""
-        return self.steady
 
     def sleep(self, seconds: float) -> None:
         """Nothing here may sleep."""
