@@ -15,6 +15,7 @@ from agent.streams import names
 from agent.streams.candidate import Draft
 from agent.streams.catalog import Stream
 from agent.streams.live import Live, refusal
+from agent.streams.openpart import vanished
 from agent.streams.owner import dress
 from agent.streams.part import MAX_MEMBERS, Part
 from agent.streams.recognise import accept, open_live, recognise
@@ -121,7 +122,12 @@ class Copier:
         if one.source.end != first or not stream.continues(one) or _room(stream) <= 0 or one.table is None:
             stream.closing = True
             return None
-        return Part.resume(one.directory, one.name, stream.raw_id, one.identity, size=one.size, count=len(one.table))
+        size, count = one.size, len(one.table)
+        try:
+            return Part.resume(one.directory, one.name, stream.raw_id, one.identity, size=size, count=count)
+        except FileNotFoundError:
+            vanished(self._tools, stream, one)
+            return _new(stream, live, names.open_name)
 
     def _fill(self, draft: Draft, most: int, *, whole: bool) -> None:
         live, part = draft.live, draft.part
