@@ -19,6 +19,7 @@ from agent.streams.catalog import Stream
 from agent.streams.compare import check_raw, drop_cache
 from agent.streams.copying import Copier
 from agent.streams.member import grouped
+from agent.streams.openpart import vanished
 from agent.streams.outcome import FULL, Sealed
 from agent.streams.owner import dress_as
 from agent.streams.part import Part, headers
@@ -76,6 +77,9 @@ class Merger:
         started = self._tools.clock.monotonic()
         try:
             part = self._merge(stream, one)
+        except FileNotFoundError:
+            vanished(self._tools, stream, one)
+            return None
         except OSError as error:
             if error.errno not in FULL:
                 raise

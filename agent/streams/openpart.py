@@ -12,6 +12,7 @@ from agent.streams.member import Member
 from agent.streams.part import Part
 from agent.streams.position import Extent
 from agent.streams.segment import Segment, Table, file_identity
+from agent.streams.tools import Tools
 
 
 def grown(stream: Stream, part: Part, seen: tuple[float, float]) -> Segment:
@@ -35,6 +36,16 @@ def grown(stream: Stream, part: Part, seen: tuple[float, float]) -> Segment:
 def found(stream: Stream, directory: Directory, name: str, fd: int, members: Sequence[Member]) -> Segment:
     """An open part that an earlier process left, or another one writes."""
     return _describe(stream, directory, name, fd, members, members[0].seen)
+
+
+def vanished(tools: Tools, stream: Stream, part: Segment) -> None:
+    """Somebody removed the open part: what it held is lost, and the stream goes on without it."""
+    stream.segments.remove(part)
+    stream.pending = tuple(one for one in stream.pending if one is not part)
+    stream.closing, stream.part_since = False, None
+    positions = [part.extent.start, part.extent.end]
+    tools.lost(stream, "deleted", part.extent.length, positions=positions, why="the open part was removed")
+    tools.changed(stream)
 
 
 def _describe(

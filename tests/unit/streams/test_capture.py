@@ -507,3 +507,21 @@ def test_the_part_is_an_ordinary_gzip_of_sound_members(make: Make) -> None:
     os.close(fd)
 
     assert big(0, 10) == b"".join(found) == content(bench)
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+def test_an_open_part_that_somebody_removed_is_counted_and_stops_nothing(make: Make, rotate: bool) -> None:
+    """Case 27: what it held is lost, reason deleted; the next bytes are captured into another one."""
+    bench = make(capture=Duration("1s"))
+    writer = bench.writer().write(big(0, 10))
+    bench.step()
+    (bench.path / ".telemetry.json.open").unlink()
+    if rotate:
+        bench.seal()
+    writer.write(big(10, 20))
+    for _ in range(3):
+        bench.clock.advance(2)
+        bench.step()
+    bench.rotate()
+
+    assert (big(10, 20), {"deleted": 10_000}) == (bench.whole(), bench.lost())
