@@ -82,6 +82,13 @@ def share(ready: list[Due], most: int) -> tuple[list[Due], list[Due]]:
     return ready, []
 
 
+def barred(tools: Tools, stream: Stream) -> RefusedError | None:
+    """Why nothing more of the stream's file may be sealed, whoever asks for it."""
+    if _refused(tools, stream) and stream.refused and stream.refused.reason in ("excluded", "filesystem"):
+        return stream.refused
+    return None
+
+
 def growth(stream: Stream) -> plan.Growth:
     """What rotation's rules ask about: live bytes together with those that were captured since the last rotation."""
     facts = stream.facts

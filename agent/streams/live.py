@@ -190,6 +190,10 @@ _HINTS = {
         "exclude it, or write one JSON value a line",
     ),
     "no_newline": ("no line end within a whole segment", "exclude it, or write it as lines"),
+    "excluded": (
+        "files.include and files.exclude select it no longer",
+        "it is left alone, and its segments follow their rules; to have it back, select it again",
+    ),
     "rewritten": (
         "the writer rewrites bytes that were sealed already",
         "exclude it, or let the writer only append",
@@ -197,8 +201,8 @@ _HINTS = {
 }
 
 
-NO_LOG = frozenset({"not_a_log", "not_json_lines"})
-"""Refused for what is in the file; everything else an operator can put right."""
+NO_LOG = frozenset({"not_a_log", "not_json_lines", "excluded"})
+"""Refused for what is in the file, or by the operator's word; everything else an operator can put right."""
 
 
 def refusal(reason: str, path: str, detail: str = "") -> RefusedError:

@@ -26,7 +26,7 @@ def restore(stream: Stream, hint: Hint | None, boot: str) -> None:
     elif hint and (_newer(life, hint, boot) if life else hint.inode or hint.base):
         life = Incarnation(
             Identity(hint.inode, hint.birth), base=hint.base, sealed=hint.sealed, largest=hint.largest,
-            hollow=hint.hollow,
+            hollow=hint.hollow, released=min(hint.released, hint.sealed) if hint.boot == boot else 0,
         )  # fmt: skip
     stream.incarnation = life
     if life is None:
@@ -79,8 +79,13 @@ def _guard(stream: Stream, live: Live) -> bytes:
 
 
 def _newer(life: Incarnation, hint: Hint, boot: str) -> bool:
-    """True when the hint speaks of a life that began after the newest segment."""
-    if hint.sealed and (hint.base == life.base or hint.boot != boot):
+    """True when the hint speaks of a life that began after the newest segment, or of what came behind that one.
+
+    Whoever removed the segments in between: S stays where it was, or what is left of the guard would be sealed again.
+    """
+    if hint.sealed and hint.base == life.base:
+        return hint.sealed > life.sealed and hint.inode == life.identity.inode
+    if hint.sealed and hint.boot != boot:
         return False
     return hint.base + hint.sealed >= life.position and not hint.resetting
 

@@ -133,7 +133,8 @@ def _days_left(one: Stream, now: float) -> float | None:
 
 def _state(one: Stream) -> tuple[StreamState, str]:
     if one.refused:
-        return "refused", printable(str(one.refused))
+        state: StreamState = "gone" if one.refused.reason == "excluded" else "refused"
+        return state, printable(str(one.refused))
     if one.failure:
         return "failing", one.failure
     if not one.facts.looked:

@@ -13,7 +13,7 @@ from agent.kit.schedule import next_run
 from agent.streams import hooks
 from agent.streams.catalog import Stream
 from agent.streams.departure import Departures
-from agent.streams.dues import IN_PLACE, Due
+from agent.streams.dues import IN_PLACE, Due, barred
 from agent.streams.failures import failed, over, put_off
 from agent.streams.load import Loader
 from agent.streams.outcome import Sealed
@@ -84,6 +84,8 @@ class Rotator:
         if stream.departed:
             return True
         try:
+            if (why := barred(self.tools, stream)) and not stream.open_part:
+                raise why
             hooks.before(self.tools, stream, item.reason)
             if stream.rotation.method == "rename" and stream.rotating_bytes > 0:
                 self.departures.rename_away(stream)

@@ -80,6 +80,8 @@ class Rounds:
         for stream in list(self.resting)[:most]:
             self._tools.breathe()
             del self.resting[stream]
+            if stream.refused:
+                continue
             try:
                 if self._releaser.reset(stream):
                     emptied.append(stream)

@@ -103,12 +103,24 @@ class Survey:
         if stream is None:
             stream = self._catalog.stream(place, leaf)
             self._tools.audit.write("stream", stream=name, id=stream.id, size=info.st_size)
+        elif not self._catalog.config.files.selects(name):
+            self._leave_alone(place, leaf, stream, info, looked)
+            return
         if stream.incarnation is None:
             # From its first sight on: what its writer truncates before the first seal is counted too.
             stream.incarnation = Incarnation(Identity(info.st_ino, None), base=stream.end, largest=info.st_size)
             self._tools.remember(stream)
         self._update(stream, info, looked)
         if readmitted:
+            looked.touched.append(stream)
+
+    def _leave_alone(self, place: Place, leaf: str, stream: Stream, info: os.stat_result, looked: Looked) -> None:
+        """The configuration selects it no longer: only what was sealed, or captured, of it is ours still."""
+        _take_in(stream.facts, info, looked.at)
+        if stream.refused is None or stream.refused.reason != "excluded":
+            stream.refused = refusal("excluded", os.path.join(place.home.path, leaf))
+            self._tools.audit.write("refuse", stream=stream.name, reason="excluded", why=printable(str(stream.refused)))
+            self._tools.changed(stream)
             looked.touched.append(stream)
 
     def _update(self, stream: Stream, info: os.stat_result, looked: Looked) -> None:

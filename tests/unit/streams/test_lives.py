@@ -8,6 +8,8 @@ import pytest
 
 from agent.config import Files
 from agent.kit.errors import RefusedError
+from agent.kit.units import Duration
+from agent.streams import engine, report
 from agent.streams.incarnation import Incarnation, equal_or_nul, judge
 from agent.streams.live import Live
 from agent.streams.position import Identity
@@ -529,3 +531,65 @@ def test_our_own_release_is_no_growth(bench: Bench) -> None:
     looked = bench.engine.lookout.look("", None)
 
     assert (set(), []) == (looked.grew, looked.touched)
+
+
+# -- what the operator says and does
+
+
+def test_a_file_that_is_no_longer_selected_is_left_alone(make: Make) -> None:
+    """What was captured is published; nothing is sealed, punched or emptied until it is selected again."""
+    bench = make(capture=Duration("1s"), max_size=None, max_age=Duration("5m"))
+    (bench.path / LEAF).write_bytes(big(0, 10))
+    bench.step()
+    bench.stop()
+    bench.files = Files(exclude=(LEAF,))
+    with (bench.path / LEAF).open("ab") as file:
+        file.write(big(10, 20))
+    for _ in range(4):
+        bench.step()
+        bench.clock.advance(400)
+    bench.seal()
+
+    assert (big(0, 10), 20_000) == (bench.sealed(), (bench.path / LEAF).stat().st_size)
+    assert "gone" == report.stream(bench.engine, bench.stream(), 0.0, 0.0).state
+    bench.files = Files()
+    bench.engine.catalog.configure(bench.config)
+    for _ in range(3):
+        bench.step()
+        bench.clock.advance(400)
+    assert (big(0, 20), {}) == (bench.sealed(), bench.lost())
+
+
+@pytest.mark.parametrize("boot", ["", "another"])
+def test_segments_that_somebody_moved_away_take_no_position_with_them(
+    make: Make, monkeypatch: pytest.MonkeyPatch, boot: str
+) -> None:
+    """The newest ones, while no agent ran: the next record is sealed, not what the guard keeps of the ones before."""
+    bench = make()
+    writer = bench.writer()
+    for first in (0, 30, 60):
+        writer.write(big(first, first + 30))
+        bench.rotate()
+        bench.clock.advance(2)
+    bench.stop()
+    for name in bench.names()[1:]:
+        (bench.path / name).unlink()
+    writer.write(big(90, 100))
+    if boot:
+        monkeypatch.setattr(engine, "boot_id", lambda: boot)
+    bench.rotate()
+
+    found = bench.segments()
+    assert [(0, 30_000), (90_000, 100_000)] == [(one.start, one.end) for one in found]
+    assert {} == bench.lost()
+
+
+def test_a_refused_file_system_is_refused_to_a_request_too(bench: Bench) -> None:
+    """H10: whoever asks, nothing is sealed in place where other machines may write unseen."""
+    bench.writer().write(big(0, 50))
+    bench.look()
+    bench.engine.catalog.places[""].filesystem = "nfs"
+    outcome = bench.seal()[0]
+
+    assert isinstance(outcome.error, RefusedError)
+    assert [] == bench.names()
