@@ -173,6 +173,22 @@ def take_write_lease(fd: int) -> bool:
     return True
 
 
+def has_writers(fd: int) -> bool:
+    """True when somebody has the file open for writing, told by a read lease; `fd` must be open for reading alone.
+
+    False also where we may not ask, as with `take_write_lease`.
+    """
+    import signal
+
+    try:
+        fcntl.fcntl(fd, _F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    drop_lease(fd)
+    return False
+
+
 def holds_write_lease(fd: int) -> bool:
     """True while the write lease stands; a lease that is being broken reads as something else (attack C1)."""
     return fcntl.fcntl(fd, fcntl.F_GETLEASE) == fcntl.F_WRLCK

@@ -6,7 +6,7 @@ stay in order, nothing is sealed twice. Nobody may have it open any more when it
 
 from __future__ import annotations
 
-from agent.kit import linux
+from agent.kit import linux, log
 from agent.kit.steps import reach
 from agent.streams.catalog import Stream
 from agent.streams.live import Live
@@ -16,6 +16,8 @@ from agent.streams.recognise import begin, find_inode, open_live, recognise
 from agent.streams.seal import Sealer
 from agent.streams.tombs import Tombs
 from agent.streams.tools import Tools
+
+_log = log.get("engine")
 
 IDLE = 10.0
 """Seconds without growth after which a renamed file counts as finished although somebody has it open."""
@@ -35,9 +37,14 @@ class Departures:
         self._tombs = tombs
         self._quiet: dict[Stream, tuple[int, float]] = {}
         """Size of a departed file, and the monotonic time since when it has it."""
+        self._told: set[Stream] = set()
+        """Those of which it was told that their writers don't let go."""
 
     def rename_away(self, stream: Stream) -> None:
-        """Method `rename`: move the live file aside; its writer has to reopen. Raises OSError."""
+        """Method `rename`: move the live file aside; its writer has to reopen. Raises OSError, RefusedError."""
+        with open_live(stream) as live:
+            if recognise(self._tools, stream, live) == "other_file" and stream.departed:
+                return  # its writer was faster: the old file is finished first
         aside = f".{shortened(stream.leaf)}{_MARK}"
         stream.place.home.publish(stream.leaf, aside)
         reach("tomb.renamed")
@@ -61,7 +68,9 @@ class Departures:
         life = stream.incarnation
         if life is None:
             return False
+        ours = stream.departed is not None and stream.departed.endswith(_MARK)
         try:
+            written = ours and self._written(stream)
             with open_live(stream, update=True) as live:
                 if recognise(self._tools, stream, live) != "same":
                     return False  # emptied before it was renamed: its new life is found under its new name
@@ -76,16 +85,36 @@ class Departures:
                 ended = live.size() <= life.sealed or live.read(live.size() - 1, 1) == b"\n"
                 if not held and idle < (IDLE if local and ended else LONG_IDLE):
                     return False
+                if written:
+                    self._tell_written(stream)
+                    return False
                 self._seal_rest(stream, live)
                 if stream.facts.nul_since is not None:
                     return False  # NULs stand before its last records, which a writer may still fill (attack C9)
-                if stream.departed and stream.departed.endswith(_MARK) and live.size() == life.sealed:
+                if ours and stream.departed:
+                    if live.size() != life.sealed:
+                        return False
+                    stream.place.settle()
                     stream.place.home.remove(stream.departed)
                     reach("tomb.removed")
         except FileNotFoundError:
             pass
         self._follow(stream)
         return True
+
+    def _written(self, stream: Stream) -> bool:
+        """True when a writer still has the file open, however long it rests: nobody would read what it adds later."""
+        if stream.place.filesystem not in linux.LOCAL:
+            return False
+        with open_live(stream) as live:
+            return linux.has_writers(live.fd)
+
+    def _tell_written(self, stream: Stream) -> None:
+        if stream not in self._told:
+            self._told.add(stream)
+            why = "a program still has it open for writing: let rotation.post tell it to open its file again"
+            self._tools.audit.write("tomb", stream=stream.name, reason="kept", file=stream.departed, why=why)
+            _log.warning("a renamed file is kept", stream=stream.name, hint=why)
 
     def _drained(self, stream: Stream, live: Live, *, held: bool) -> bool:
         """True when the tomb is empty and gone; else it waits, or the file is back at its path."""
@@ -114,6 +143,7 @@ class Departures:
         stream.departed = None
         stream.not_before, stream.fruitless = 0.0, 0
         self._quiet.pop(stream, None)
+        self._told.discard(stream)
         while stream.successors:
             identity, *waiting = stream.successors
             stream.successors = tuple(waiting)

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from agent.kit.units import Size
 from agent.streams import copying
 from agent.streams import seal as sealing
 from tests.support.bench import LEAF, at, fail, lines
@@ -65,3 +66,41 @@ def test_a_file_that_may_not_be_truncated_stops_no_other(make: Make) -> None:
 
     assert "hardlink" in [entry["reason"] for entry in bench.events("refuse")]
     assert big(0, 10) == bench.sealed("a.json") == (bench.path / "a.json").read_bytes()
+
+
+# -- rename
+
+
+def test_a_renamed_file_stays_while_its_writer_rests(make: Make) -> None:
+    """Case 6: it still has the file open, and nobody would read what it adds after a removal; a reader may have it."""
+    bench = make(method="rename", max_size=Size("1KB"))
+    writer = bench.writer().write(big(0, 10))
+    bench.step()
+    with (bench.path / ".telemetry.json.rotating").open():
+        for first in (10, 20):
+            for _ in range(8):
+                bench.clock.advance(15)
+                bench.step()
+            writer.write(big(first, first + 10))
+        assert 1 == [entry["reason"] for entry in bench.events("tomb")].count("kept")
+        writer.close()
+        for _ in range(8):
+            bench.clock.advance(15)
+            bench.step()
+
+    assert (big(0, 30), {}) == (bench.sealed(), bench.lost())
+    assert [] == bench.names(".*.rotating")
+
+
+def test_a_writer_that_rotates_by_itself_just_before_keeps_its_order(make: Make) -> None:
+    """H6: a hook makes it rename its file and begin another one: both are sealed, the old one first."""
+    bench = make(method="rename", max_size=Size("1KB"))
+    live, more = bench.path / LEAF, bench.path / "more"
+    live.write_bytes(big(0, 10))
+    more.write_bytes(big(10, 20))
+    bench.rotation["pre"] = ("/bin/sh", "-c", f"test -e {more} && mv {live} {live}.old && mv {more} {live}; true")
+    for _ in range(6):
+        bench.step()
+        bench.clock.advance(35)
+
+    assert (big(0, 20), {}) == (bench.sealed(), bench.lost())
