@@ -21,6 +21,7 @@ from agent.app.ending import Ending
 from agent.app.observer import StepObserver
 from agent.components import Components, State
 from agent.config import Config, Loaded
+from agent.duties import forwards
 from agent.duties.alerter import Alerter
 from agent.duties.budget import Budget
 from agent.duties.commands import Commands
@@ -133,6 +134,8 @@ class Agent:
         checks = self.checkup.prepare(config)
         alerts = self.alerter.prepare(config)
         rules = self.doors.prepare(config.web)
+        # They come into force at the next start, which must not fail then.
+        forwards.rehearse(config, self.clock, os.environ)
 
         def take_into_force() -> None:
             log.set_level(config.agent.log_level)

@@ -61,8 +61,9 @@ def check_config(
 
 
 def _try_out(config: Config) -> None:
-    """Make what only making shows to be wrong: checks, alerts, doors. Raises ConfigError."""
+    """Make what only making shows to be wrong: checks, alerts, doors, destinations. Raises ConfigError."""
     from agent.alerts.build import build
+    from agent.duties import forwards
     from agent.duties.vitals import rehearse
     from agent.kit.clock import SystemClock
     from agent.web.doors import read
@@ -72,6 +73,7 @@ def _try_out(config: Config) -> None:
         lambda: rehearse(config, clock),
         lambda: build(config, clock),
         lambda: read(config.web),
+        lambda: forwards.rehearse(config, clock, os.environ),
     ]
     every(makes)
 

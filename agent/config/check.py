@@ -155,6 +155,7 @@ def _forward(forward: Forward, section: str) -> Iterator[Problem]:
         _ = forward.retry.spread
     except ValueError as error:
         yield Problem(f"{section}.retry.jitter", str(error), 'or "full"')
+    yield from _urls(forward, section)
     yield from _grpc(forward, section)
     for problem in processing.problems(section, forward.filter, forward.redact, forward.add):
         yield Problem(*problem)
@@ -162,6 +163,26 @@ def _forward(forward: Forward, section: str) -> Iterator[Problem]:
         yield from _rotation(forward.rotation, f"{section}.rotation")
     if forward.retention:
         yield from _retention(forward.retention, f"{section}.retention")
+
+
+def _urls(forward: Forward, section: str) -> Iterator[Problem]:
+    """What is no URL. It is not repeated: it may hold a password."""
+    given = [("endpoints", one) for one in forward.endpoints]
+    given += [(f"{name}.endpoint", getattr(forward, name).endpoint) for name in ("traces", "logs", "metrics")]
+    for key, url in (*given, ("proxy", forward.proxy)):
+        if url and "${" not in url and not _is_url(url):
+            example = "http://proxy:3128" if key == "proxy" else "http://127.0.0.1:4318"
+            yield Problem(f"{section}.{key}", "is no URL of http or https", f"write it as {example}")
+    if forward.tls.key_file and not forward.tls.cert_file:
+        yield Problem(f"{section}.tls.key_file", "is a key without a certificate", "name that in tls.cert_file")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
 
 
 def _grpc(forward: Forward, section: str) -> Iterator[Problem]:

@@ -51,6 +51,12 @@ def _headers(value: str) -> object:
     return {name.strip(): unquote(text.strip()) for name, _, text in pairs}
 
 
+_MEANT: dict[Callable[[str], object], str] = {
+    _milliseconds: "milliseconds are meant, such as 10000",
+    _seconds: "seconds are meant, such as 60",
+    _number: "a count is meant, such as 5",
+    _headers: "key1=value1,key2=value2 is meant",
+}
 _Rule = tuple[str, Callable[[str], object]]
 
 _EVERY: dict[str, _Rule] = {
@@ -110,7 +116,7 @@ def _forward(
         try:
             value = convert(text)
         except (ValueError, KeyError) as error:
-            hint = str(error) if isinstance(error, ValueError) else "grpc, http/protobuf and http/json are known"
+            hint = "grpc, http/protobuf and http/json are known" if isinstance(error, KeyError) else _MEANT[convert]
             findings.add(f"environment {name}", "", f"{text!r} is of no use" if "HEADERS" not in name else "", hint)
         else:
             yield Setting(f"{entry}.{key}", value, f"environment {name}")

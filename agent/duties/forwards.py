@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -26,7 +27,7 @@ from agent.duties.shipper import Consumer
 from agent.duties.standing import standing
 from agent.kit import log
 from agent.kit.clock import Clock
-from agent.kit.errors import AgentError, NoAnswerError, UnknownError, printable
+from agent.kit.errors import AgentError, NoAnswerError, UnknownError, every, printable
 from agent.metrics import Metrics, Sample
 from agent.sinks.build import build
 from agent.streams.deadletters import DeadLetters, pick
@@ -210,6 +211,17 @@ class Trail:
 def _place(one: View, position: int | None, time: float | None) -> int:
     """The position meant: confined to the stream, and for a time the first segment sealed from then on."""
     return one.sealed_since(time) if time is not None else max(0, min(position or 0, one.end))
+
+
+def rehearse(config: Config, clock: Clock, environ: Mapping[str, str]) -> None:
+    """Make what every forward needs but its directory, and connect to nobody. Raises ConfigError for all of them."""
+
+    def make(forward: Forward) -> None:
+        chain(forward, environ)
+        if forward.kind == "otlp":
+            build(forward, clock, environ)
+
+    every([partial(make, forward) for forward in config.forward])
 
 
 @contextmanager

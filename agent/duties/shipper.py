@@ -237,6 +237,10 @@ class Consumer:
     def _settle(self, parcel: Parcel) -> int:
         now = self._clock.now()
         gone = self.letters.append(self._letter(one, parcel, now) for one in parcel.refused)
+        if gone:
+            self._trail.audit("loss", reason="dead_letters", forward=self.name, records=gone)
+            _log.warning("old dead letters had to go for new ones", forward=self.name, letters=gone,
+                         hint="replay or drop them in time, or give them more space: forward.dead_letters")  # fmt: skip
         reach("ship.buried")
         self.cursors.settle(parcel.stream_id, parcel.start, parcel.end, parcel.state)
         reach("ship.settled")

@@ -29,7 +29,10 @@ def build(forward: Forward, clock: Clock, environ: Mapping[str, str]) -> list[Si
         from agent.sinks.file import FileSink
 
         return [FileSink(Directory.make(forward.directory))]
-    return [_otlp(forward, endpoint, clock, environ) for endpoint in forward.endpoints]
+    try:
+        return [_otlp(forward, endpoint, clock, environ) for endpoint in forward.endpoints]
+    except ConfigError as error:
+        raise ConfigError(f"forward {forward.name}: {error.what}", path=error.path, hint=error.hint) from error
 
 
 def _otlp(forward: Forward, endpoint: str, clock: Clock, environ: Mapping[str, str]) -> Sink:

@@ -9,6 +9,7 @@ the system's certificate store, which is where operators put their own authority
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 import zlib
@@ -23,6 +24,19 @@ from agent.sinks.base import ErrorClass, Retry
 
 _IDLE = 30.0
 """Seconds that an unused connection is kept."""
+_SOURCE = re.compile(r" \(_ssl\.c:\d+\)$")
+"""Where in Python's source an error of TLS was found."""
+_TLS_HINTS = (
+    (re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER|HTTP_REQUEST"), "TLS is not spoken there: http:// or another port?"),
+    (re.compile("expired|not yet valid"), "renew the server's certificate; or is a clock wrong?"),
+    (re.compile("mismatch"), "write the endpoint with a name that is in the server's certificate"),
+    (re.compile("VERIFY_FAILED"), "name the authority that signed the server's certificate in tls.ca_file"),
+    (re.compile("ALERT"), "it refused us: does it ask for a client certificate, and trust that of tls.cert_file?"),
+)
+_HINTS = {
+    ErrorClass.DNS: "is the name right, and known to the resolver of this machine?",
+    ErrorClass.PROXY: "the proxy refused: credentials for it belong into its URL",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +54,40 @@ class Tls:
 
     def context(self) -> ssl.SSLContext:
         """The settings as Python's ssl wants them; ConfigError names a file that cannot be used."""
-        path = self.ca_file
+        for path in filter(None, (self.ca_file, self.cert_file, self.key_file)):
+            _look_at(path)
         try:
             context = ssl.create_default_context(cafile=self.ca_file or None)
-            if self.cert_file:
-                path = self.cert_file
+        except ssl.SSLError as error:
+            hint = "tls.ca_file is a PEM file of certificates"
+            raise ConfigError("TLS: no certificate can be read from it", path=self.ca_file, hint=hint) from error
+        if self.cert_file:
+            try:
                 # A password, be it an empty one: without it OpenSSL would ask on the terminal for an encrypted key's.
                 context.load_cert_chain(self.cert_file, self.key_file or None, password="")
-        except OSError as error:
-            hint = "PEM files are needed, readable for the agent, the key without a passphrase"
-            raise ConfigError(f"TLS cannot be set up: {error}", path=path, hint=hint) from error
+            except ssl.SSLError as error:
+                raise self._no_pair(error) from error
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
+
+    def _no_pair(self, error: ssl.SSLError) -> ConfigError:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            hint = "tls.key_file must be the key that tls.cert_file was made for"
+            return ConfigError("TLS: the key does not belong to the certificate", path=self.cert_file, hint=hint)
+        path = self.key_file or self.cert_file
+        hint = "tls.cert_file is a PEM certificate; its key is in tls.key_file, or beside it, without a passphrase"
+        return ConfigError("TLS: certificate and key cannot be read", path=path, hint=hint)
+
+
+def _look_at(path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        hint = "it is named in [forward.tls], and must be readable for the agent"
+        raise ConfigError(f"TLS: a file cannot be read: {error.strerror}", path=path, hint=hint) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +120,7 @@ class HttpClient:
         """
         self._timeout = timeout
         self._limit = max_response
+        self._proxy = proxy
         # Loading the system's authorities costs milliseconds and memory; plain HTTP gets a context that has none.
         context = tls.context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         limits = httpx.Limits(
@@ -115,7 +150,7 @@ class HttpClient:
             # A refusal stands even when its explanation breaks off. A success does not: what it says may be lost.
             if answer is not None and not 200 <= answer.status < 300:
                 return answer
-            raise _failure(error, url, self._timeout) from error
+            raise _failure(error, url, self._timeout, self._proxy) from error
 
     async def _read(self, response: httpx.Response) -> bytes | None:
         body = bytearray()
@@ -148,18 +183,35 @@ def _inflate(body: bytes, encoding: str, limit: int) -> bytes | None:
     return plain if stream.eof and len(plain) <= limit else None
 
 
-def _failure(error: Exception, url: httpx.URL, timeout: float) -> Retry:
+def _failure(error: Exception, url: httpx.URL, timeout: float, proxy: str) -> Retry:
     kind = _kind(error)
     if kind is ErrorClass.TIMEOUT:
         return Retry(f"no whole answer from {place(url)} within {timeout:g} s", kind)
     cause = next((said for one in reversed(list(_causes(error))) if (said := _said(one))), type(error).__name__)
+    if proxy and kind in (ErrorClass.CONNECT, ErrorClass.DNS):
+        # It is the proxy's name that was looked up, and its port that was tried.
+        what = f"cannot reach {place(url)}: its proxy {place(httpx.URL(proxy))} cannot be reached: {cause}"
+        return Retry(what, ErrorClass.PROXY)
     verb = "lost the connection to" if kind is ErrorClass.DISCONNECTED else "cannot reach"
-    return Retry(f"{verb} {place(url)}: {cause}", kind)
+    return Retry(f"{verb} {place(url)}: {cause}", kind, hint=_hint(error, kind, cause, url))
+
+
+def _hint(error: Exception, kind: ErrorClass, cause: str, url: httpx.URL) -> str:
+    """What to look at; empty where there is nothing better than the general advice."""
+    if kind is ErrorClass.TLS:
+        return next((hint for pattern, hint in _TLS_HINTS if pattern.search(cause)), "")
+    if kind is ErrorClass.DISCONNECTED and url.scheme == "https":
+        return "if it asks for client certificates: is tls.cert_file there, of an authority that it trusts?"
+    if isinstance(error, httpx.RemoteProtocolError):
+        return "is it HTTP that is spoken there? TLS needs https://, and port 4317 is gRPC's"
+    return _HINTS.get(kind, "")
 
 
 def _said(error: BaseException) -> str:
     """The system's own words where it was the system: asyncio's do not say "refused"."""
-    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or not error.errno:
+    if isinstance(error, ssl.SSLError):
+        return _SOURCE.sub("", str(error))
+    if not isinstance(error, OSError) or not error.errno:
         return str(error)
     return str(error.strerror) if isinstance(error, socket.gaierror) else os.strerror(error.errno)
 

@@ -169,6 +169,8 @@ def parse_url(text: str) -> httpx.URL:
         raise ConfigError("the endpoint is no URL", hint=hint) from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigError("the endpoint needs a scheme and a host", hint=hint)
+    if url.port is not None and not 0 < url.port < 65536:
+        raise ConfigError("the endpoint has a port that there is not", hint=hint)
     return url
 
 

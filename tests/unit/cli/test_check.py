@@ -197,3 +197,16 @@ def test_a_directory_without_permission_is_odd(stage: Stage, monkeypatch: pytest
         f"files.directory: {stage.directory} may not be read and written by this user"
     ]
     assert odd(directory=str(stage.directory / "missing")) == []
+
+
+def test_what_a_start_would_refuse_is_refused_before(stage: Stage) -> None:
+    """A destination's files and variables are looked at too, all of them; each error names its forward."""
+    text = '[[forward]]\nname = "a"\nheaders = { x = "${env:NOT_SET}" }\n'
+    text += '[[forward]]\nname = "b"\nendpoints = ["https://127.0.0.1"]\n[forward.tls]\nca_file = "/nowhere.pem"\n'
+    (stage.directory.parent / "agent.toml").write_text(text)
+    code, out, err = stage.run("check-config")
+
+    assert (78, "") == (code, out)
+    assert "forward a: the variable NOT_SET is not set" in err
+    assert "forward b: TLS: a file cannot be read" in err
+    assert "/nowhere.pem" in err

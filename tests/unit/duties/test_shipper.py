@@ -21,6 +21,7 @@ from agent.kit.disk import Directory
 from agent.sinks.base import ErrorClass
 from agent.streams import dues
 from agent.streams.cursors import Cursors
+from agent.streams.deadletters import DeadLetters
 from tests.support.hostile import Hostile, Say, serving
 from tests.support.yard import (
     LEAF,
@@ -629,3 +630,18 @@ def test_case_23_what_policy_gives_up_is_lost_by_name(tmp_path: Path, server: Ho
     assert [len(spans(0, 10))] == [entry["bytes"] for entry in lost]
     assert once(10, 20) == numbers(bodies(server))
     assert gone in (0, len(spans(0, 10)))
+
+
+def test_letters_without_space_are_a_loss_that_is_told(tmp_path: Path, server: Hostile) -> None:
+    """Beyond `dead_letters` the oldest go: each is counted, and in the audit trail."""
+    server.will(Say(400))
+    with Yard(tmp_path, forward(server, batch=small(2), dead_letters=Size("4KB"))) as yard:
+        yard.write(spans(0, 40))
+        yard.run(settled(yard, 40))
+        dropped = yard.forwards.consumers["out"].book.snapshot().letters_dropped
+
+    trail = [json.loads(line) for line in (tmp_path / ".telemetry-agent/audit.jsonl").read_bytes().splitlines()]
+    with Directory.open(str(tmp_path / ".telemetry-agent")) as state:
+        kept = len(list(DeadLetters(state, "out").all()))
+    told = [one["records"] for one in trail if (one["event"], one.get("reason")) == ("loss", "dead_letters")]
+    assert 0 < dropped == 40 - kept == sum(told)

@@ -251,7 +251,7 @@ async def test_tls_with_client_certificates(secured: Obedient, authority: Path) 
         ("http://127.0.0.1:4317/v1/traces", {}, "has a path"),
         ("collector:4317", {}, "a scheme and a host"),
         ("https://127.0.0.1", {"tls": Tls(verify=False)}, "not possible with gRPC"),
-        ("https://127.0.0.1", {"tls": Tls(ca_file="/nothing.pem")}, "TLS cannot be set up"),
+        ("https://127.0.0.1", {"tls": Tls(ca_file="/nothing.pem")}, "TLS: a file cannot be read"),
         ("http://127.0.0.1", {"headers": {"a b": "x"}}, "cannot be set"),
         ("http://127.0.0.1", {"headers": {"grpc-timeout": "x"}}, "cannot be set"),
         ("http://127.0.0.1", {"headers": {"a": "s3cret\n"}}, "cannot be sent"),
