@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import get_args
 from urllib.parse import urlsplit
 
 from agent.control import ForwardStatus
 from agent.duties.ledger import BUCKETS, Ledger
 from agent.duties.shipper import Consumer
+from agent.kit.retry import State
 from agent.metrics import Sample
 
 _ITEMS = {"traces": "span", "logs": "log", "metrics": "metric_data_point"}
@@ -47,7 +49,7 @@ def _own(status: ForwardStatus, books: Ledger) -> Iterator[Sample]:
     if status.unsent_ratio is not None:
         yield Sample("forward_unsent_ratio", name, status.unsent_ratio)
     yield Sample("forward_breaker_trips", name, status.trips)
-    for state in ("closed", "half-open", "open"):
+    for state in get_args(State):
         yield Sample("forward_breaker_state", (*name, state), status.breaker == state)
     yield Sample("forward_endpoint_in_use", (*name, status.destination), 1)
     yield Sample("forward_last_success_timestamp_seconds", name, books.last_success)

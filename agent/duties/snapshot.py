@@ -6,9 +6,10 @@ Only streams that changed are computed anew, so that ten thousand quiet files co
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import get_args
 
 from agent.components import Components
-from agent.control import DirectoryStatus, Status, StreamStatus, WatcherStatus
+from agent.control import DirectoryStatus, Status, StreamState, StreamStatus, WatcherStatus
 from agent.kit.clock import Clock
 from agent.metrics import Metrics
 from agent.streams import report
@@ -157,7 +158,7 @@ class Gauges:
 
     def _show_streams(self, streams: list[StreamStatus]) -> None:
         metrics = self._metrics
-        counts = dict.fromkeys(("ok", "refused", "failing", "gone"), 0)
+        counts = dict.fromkeys(get_args(StreamState), 0)
         for stream in streams:
             counts[stream.state] += 1
         for state, count in counts.items():

@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 from agent import __version__
+from agent.kit.log import Level
 from agent.metrics.family import PREFIX, Family
 
 StreamState = Literal["ok", "refused", "failing", "gone"]
@@ -36,7 +37,6 @@ RefuseReason = Literal[
 WatcherMode = Literal["events", "timer", "polling"]
 HttpRefusal = Literal["host", "rate", "password", "token", "client_name", "connections"]
 AlertState = Literal["pending", "firing", "silenced", "resolved"]
-Level = Literal["debug", "info", "warning", "error", "critical"]
 
 
 class Metrics:

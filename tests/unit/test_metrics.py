@@ -1,12 +1,16 @@
 import re
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.openmetrics import exposition, parser
 
-from agent.metrics import OTHER, PREFIX, Family, Metrics, StreamSeries
+from agent import control
+from agent.control.status import MemoryState
+from agent.metrics import OTHER, PREFIX, Family, Metrics, StreamSeries, memory, own
+from agent.streams.plan import RetireReason
 
 BASE_UNITS = ("bytes", "seconds")
 OTHER_UNITS = (
@@ -45,6 +49,20 @@ def live_of(series: StreamSeries) -> dict[str, float]:
     """The live bytes by label."""
     first = next(iter(series.collect()))
     return {sample.labels["stream"]: sample.value for sample in first.samples}
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        (own.StreamState, get_args(control.StreamState)),
+        (memory.MemoryState, get_args(MemoryState)),
+        (own.RetireReason, get_args(RetireReason)),
+    ],
+    ids=["streams", "memory", "retired_segments"],
+)
+def test_a_labels_words_are_those_of_the_rooms_above(label: object, words: tuple[str, ...]) -> None:
+    """Metrics know no room above them, so the words stand twice: a series of each is there from the start."""
+    assert words == get_args(label)
 
 
 @pytest.mark.parametrize("row", Metrics().reference(), ids=lambda row: row.name)
