@@ -35,7 +35,10 @@ def measure(options: Options) -> list[Row]:
 
 
 def _compare(options: Options, name: str, more: Sequence[str], bar: float, size: str) -> list[Row]:
-    """Alternate runs without and with the agent; the median of each quantile, and the longest write of all runs."""
+    """Alternate runs without and with the agent; the median of each quantile, and the longest write of all runs.
+
+    The range of the runs without tells what a ratio is worth on this machine.
+    """
     alone: list[Quantiles] = []
     beside: list[Quantiles] = []
     for _ in range(options.runs):
@@ -46,12 +49,13 @@ def _compare(options: Options, name: str, more: Sequence[str], bar: float, size:
         middle = max if key == "max" else median
         without, with_agent = (middle(one[key] for one in runs) for runs in (alone, beside))
         ratio = with_agent / without
-        said, met = "", None
+        said, met, noise = "", None, ""
         if key == "p999":
             said, met = f"at most {bar} x", ratio <= bar
+            noise = f" ({min(one[key] for one in alone):,.1f} to {max(one[key] for one in alone):,.1f})"
         elif key == "max":
             said, met = f"no stall above {_STALL / 1000:.0f} ms", with_agent <= _STALL
-        told = f"{with_agent:,.1f} us with, {without:,.1f} us without"
+        told = f"{with_agent:,.1f} us with, {without:,.1f} us without{noise}"
         rows.append(Row(f"write latency {label}, {name}", said, told, f"{ratio:.2f}", met))
     return rows
 
