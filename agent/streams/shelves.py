@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from agent.kit.errors import AgentError
@@ -14,6 +14,7 @@ from agent.streams.catalog import Catalog, Stream
 from agent.streams.failures import failed
 from agent.streams.holding import Holding
 from agent.streams.load import Loader
+from agent.streams.recognise import find_inode
 from agent.streams.retire import Retirer
 from agent.streams.survey import Survey
 from agent.streams.tools import Tools
@@ -63,7 +64,7 @@ class Shelves:
 
     def _shelf(self, stream: Stream) -> plan.Shelf:
         """The open part is on no shelf: it is no segment yet."""
-        pending = {one.name for one in stream.pending}
+        pending = {one.name for one in stream.pending}.union(self._witnesses(stream))
         segments = stream.published
         claims = self.holding.claims(stream)
         end = stream.incarnation.end if stream.incarnation else stream.end
@@ -75,6 +76,18 @@ class Shelves:
             for one, age in zip(segments, self.ages.of(segments), strict=True)
         ]  # fmt: skip
         return plan.Shelf(stream.retention, rows, stream.facts.there)
+
+    def _witnesses(self, stream: Stream) -> Iterator[str]:
+        """The segments of a renamed file that is finished, while the disk takes no hint that says so.
+
+        Its bytes are all still there, and a start that could not compare them any more would seal them again.
+        """
+        life = stream.incarnation
+        if stream.id not in self.tools.hints.owed or not stream.segments or life is None:
+            return
+        last = stream.segments[-1].identity
+        if not last.same_file(life.identity) and find_inode(stream.place.home, last):
+            yield from (one.name for one in stream.segments if one.identity.same_file(last))
 
 
 def _room(catalog: Catalog, total: int) -> plan.Room:

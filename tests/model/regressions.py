@@ -128,4 +128,8 @@ CASES: dict[str, list[Action]] = {
     "a part that S had moved over was dropped, and its records were left unsealed": [
         ("write", 108061), ("look", 609851), ("capture", 102163), ("crash", 574351),
     ],
+    "segments of a renamed file went while the disk took no hint that it was finished": [
+        ("spill", 582188), ("reload", 527159), ("rename", 531338), ("write", 148394), ("spill", 305811),
+        ("kill", 962748), ("fill", 801181), ("tick", 679899), ("step", 345574), ("kill", 571168),
+    ],
 }  # fmt: skip

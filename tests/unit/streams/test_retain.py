@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from agent.config import Retention
 from agent.kit import disk
 from agent.kit.units import Duration, Size
-from agent.streams import engine, plan
+from agent.streams import engine, hints, plan
 from tests.support.bench import LEAF, Bench, Writer, at, fail, lines
 from tests.unit.streams.conftest import Make
 
@@ -277,3 +278,34 @@ def test_five_hundred_rotations_leak_nothing(make: Make) -> None:
     assert before == len(os.listdir("/proc/self/fd"))
     assert 2 == len(bench.stream().segments)
     assert len(bench.engine.ages._sights) <= 3
+
+
+def test_segments_of_a_renamed_file_wait_for_the_hint_that_it_is_finished(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are all still there: a start that knew neither would seal them again. They go once it is noted."""
+    bench = make(retention=keeping(age=30))
+    writer = bench.writer().write(lines(0, 200))
+    bench.rotate()
+    (bench.path / LEAF).rename(bench.path / "moved")
+    writer.write(lines(200, 400)).close()
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(hints, "disk", SimpleNamespace(end_line=disk.end_line, write_all=refuse))
+        bench.rotate()
+        assert not bench.stream().departed
+        bench.clock.advance(31)
+        assert [] == bench.retain()
+    bench.crash()
+    bench.rotate()
+    assert lines(0, 400) == bench.sealed()
+
+    bench.clock.advance(31)
+    assert ["max_age", "max_age"] == bench.retain()
+    assert b"" == bench.sealed()
+    bench.crash()
+    bench.rotate()
+    assert b"" == bench.sealed()
