@@ -6,9 +6,11 @@ import gzip
 import hashlib
 import json
 import os
+import subprocess
 import zlib
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -297,3 +299,20 @@ def test_extents_speak_for_themselves() -> None:
 def test_checksums_are_gzips() -> None:
     """The fast CRC is the one of RFC 1952."""
     assert zlib.crc32(b"hello") == member.crc32(b"hello")
+
+
+def test_other_programs_read_segments_as_gzip(bench: Bench) -> None:
+    """By DuckDB, as the README says, and by gzip itself: several segments of several members, every record once."""
+    bench.engine.sealer.copier.member_size = 512
+    for first in (0, 100):
+        bench.writer().write(lines(first, first + 100))
+        bench.seal()
+    found = f"read_json('{bench.path}/telemetry_*.json.gz', format = 'newline_delimited')"
+    with duckdb.connect() as database:
+        rows = database.sql(f"SELECT n FROM {found} ORDER BY n").fetchall()  # noqa: S608 - our own directory
+    told = subprocess.run(
+        ["gzip", "-dc", *sorted(bench.path.glob("*.gz"))], capture_output=True, check=True, timeout=60
+    )
+
+    assert [(f"{number:07d}",) for number in range(200)] == [(str(n).zfill(7),) for (n,) in rows]
+    assert lines(0, 200) == told.stdout
