@@ -1,6 +1,6 @@
 """The agent's own container, under the names that cAdvisor gives these numbers.
 
-psutil and /proc show the machine even inside a container; these families come from the control group and never mix
+/proc shows the machine even inside a container; these families come from the control group and never mix
 with the host's. cAdvisor's labels that name a container are missing: there is only the one we live in.
 """
 

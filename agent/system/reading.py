@@ -35,7 +35,7 @@ class Collector(Protocol):
 
     @property
     def scope(self) -> Scope:
-        """Whose numbers these are; psutil and /proc show the host's even inside a container."""
+        """Whose numbers these are; /proc shows the host's even inside a container."""
         ...
 
     def collect(self) -> Reading:
