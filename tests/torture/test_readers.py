@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
@@ -25,19 +24,6 @@ from tests.support.bench import LEAF, Bench, lines
 LIMIT = 60.0
 WIDTH = 1000
 _ID = re.compile(rb'\{"n":"(\d{7})","p":"x+"\}')
-
-
-class Reader(Protocol):
-    """A program beside the agent."""
-
-    def pause(self) -> None:
-        """Fall behind."""
-
-    def resume(self) -> None:
-        """Go on."""
-
-    def catch_up(self, last: int) -> bytes:
-        """Read until record `last` was seen; everything it saw."""
 
 
 class Tail:
