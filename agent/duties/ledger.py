@@ -125,6 +125,11 @@ class Book:
             self._fail(reason)
             self._time(seconds)
 
+    def left_out(self, part: Part) -> None:
+        """A part is not sent any more, though nobody refused it."""
+        with self._lock:
+            self._ledger.carried[part.batch.signal] -= part.items
+
     def failed(self, kind: str, reason: str) -> None:
         """A try failed for a reason that may pass."""
         with self._lock:

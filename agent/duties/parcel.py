@@ -87,7 +87,7 @@ class Part:
         ]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Parcel:
     """A batch with everything that becomes of its records."""
 
@@ -107,6 +107,14 @@ class Parcel:
     """Spans, log records and data points that processing left out, by reason."""
     grant: Grant | None = None
     """The memory that it may take."""
+    given_up: bool = False
+    """The cursor was set elsewhere: what is not sent yet will not be, and the cursor is not this batch's any more."""
+
+    def leave_out(self, part: Part, why: str) -> None:
+        """The records of a part end here, those that are dead letters for another part of theirs excepted."""
+        dead = {one.start for one in self.refused}
+        count = sum(start not in dead for start, _ in part.places)
+        self.filtered[why] = self.filtered.get(why, 0) + count
 
     @property
     def dead(self) -> int:

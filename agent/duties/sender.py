@@ -3,7 +3,8 @@
 Invariants:
 
 - A part ends in one of two ways: a destination took it, or its records are noted as refused in its parcel. Until then
-  it is tried again, as the same bytes, unless the agent leaves (`StoppedError`).
+  it is tried again, as the same bytes, unless the agent leaves (`StoppedError`) or somebody set the cursor elsewhere
+  meanwhile: then it is given up, and its records are noted as left out.
 - Only a part that is too large is divided; its halves are other requests, sent in order.
 - A refusal is an answer: it neither opens a circuit nor asks the next endpoint.
 - It knows no file, cursor or dead letter, and belongs to one event loop.
@@ -47,6 +48,10 @@ class StoppedError(Exception):
     """The agent is leaving; the batch stays unsettled and is sent again by the next start."""
 
 
+class _GivenUpError(Exception):
+    """The cursor was set elsewhere while the part waited."""
+
+
 class Sender:
     """One consumer's endpoints, each behind its circuit breaker, and the waits between two tries."""
 
@@ -81,7 +86,12 @@ class Sender:
     def stop(self) -> None:
         """Give up waiting and try nothing more; what a destination is just answering is heard."""
         self.stopping = True
-        self._nudge()
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Let every wait see whether its reason still holds; in the loop's thread."""
+        self._change.set()
+        self._change = anyio.Event()
 
     async def aclose(self) -> None:
         """Close the sinks; a second call does nothing."""
@@ -104,7 +114,7 @@ class Sender:
             one = queue.popleft()
             began = self._clock.monotonic()
             try:
-                outcome = await self._send(one)
+                outcome = await self._send(one, parcel)
             except TooLarge as error:
                 if len(one.places) > 1:
                     queue.extendleft(reversed(one.halves()))
@@ -112,6 +122,9 @@ class Sender:
                 self._refused(one, parcel, error, began)
             except Reject as error:
                 self._refused(one, parcel, error, began)
+            except _GivenUpError:
+                self._book.left_out(one)
+                parcel.leave_out(one, "reset")
             else:
                 self._taken(one, parcel, outcome, began)
 
@@ -140,16 +153,18 @@ class Sender:
 
     # -- tries
 
-    async def _send(self, part: Part) -> Outcome:
+    async def _send(self, part: Part, parcel: Parcel) -> Outcome:
         """Try until a destination has taken the part. Raises Reject when none will, StoppedError at the end."""
         failures, waiting = 0, False
         while True:
+            if parcel.given_up:
+                raise _GivenUpError
             lease = self.failover.pick()
             if lease is None:
                 if not waiting:
                     self._book.waited()
                 waiting = True
-                await self._pause(self.failover.wait(), until_change=True)
+                await self._pause(self.failover.wait(), parcel, until_change=True)
                 continue
             try:
                 return await self._try(lease, part)
@@ -163,7 +178,7 @@ class Sender:
                     raise Reject(reason, ErrorClass.EXHAUSTED, hint=error.hint) from error
                 if not elsewhere:
                     # A server's own Retry-After is kept; our guess ends with what made it.
-                    await self._pause(wait, until_change=error.after is None)
+                    await self._pause(wait, parcel, until_change=error.after is None)
 
     async def _try(self, lease: Lease[Sink], part: Part) -> Outcome:
         if self.stopping:
@@ -204,7 +219,7 @@ class Sender:
         closed = self.failover.breakers[lease.index].state == "closed"
         self.failover.succeeded(lease)
         if not closed:
-            self._nudge()
+            self.nudge()
 
     def _tell_failure(self, error: Retry, lease: Lease[Sink]) -> None:
         self._book.failed(error.kind, error.what)
@@ -226,15 +241,14 @@ class Sender:
             return True
         return False
 
-    async def _pause(self, seconds: float, *, until_change: bool = False) -> None:
-        """Wait; with `until_change` only until an endpoint works again. Raises StoppedError when the agent leaves."""
+    async def _pause(self, seconds: float, parcel: Parcel, *, until_change: bool = False) -> None:
+        """Wait, unless the parcel is given up; with `until_change` only until an endpoint works again.
+
+        Raises StoppedError when the agent leaves.
+        """
         until = self._clock.monotonic() + seconds
-        while (left := until - self._clock.monotonic()) > 0 and not self.stopping:
+        while (left := until - self._clock.monotonic()) > 0 and not self.stopping and not parcel.given_up:
             if await self.wait(left) and until_change:
                 break
         if self.stopping:
             raise StoppedError
-
-    def _nudge(self) -> None:
-        self._change.set()
-        self._change = anyio.Event()

@@ -29,8 +29,9 @@ def _own(status: ForwardStatus, books: Ledger) -> Iterator[Sample]:
         "read", "delivered", "dead_lettered", "empty", "unsettled"
     ):  # fmt: skip
         yield Sample(f"forward_{field}_records", name, getattr(books, field))
-    for reason in ("filter", "sample"):
+    for reason in ("filter", "sample", "reset"):
         yield Sample("forward_filtered_records", (*name, reason), books.filtered.get(reason, 0))
+    for reason in ("filter", "sample"):
         yield Sample("forward_dropped_items", (*name, reason), books.dropped.get(reason, 0))
     yield Sample("forward_in_flight_batches", name, books.in_flight)
     yield Sample("forward_sent_bytes", name, books.sent_bytes)

@@ -15,9 +15,11 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -77,7 +79,8 @@ class Consumer:
         self._weight = weigh(forward, processed=process is not None)
         self._ceiling = self._budget.longest(self._weight, sys.maxsize)
         self._source = Source(forward, views, cursors, self._skipped, self._corrupt, self._ceiling, process)
-        self._under_way = 0
+        self._under_way: set[Parcel] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._prepared: list[Parcel] = []
         """Begun batches whose bounds are not durable yet."""
         for problem in cursors.problems:
@@ -91,6 +94,7 @@ class Consumer:
 
     async def run(self) -> None:
         """Deliver until `stop`, or until cancelled. What is under way when it is cancelled is sent again later."""
+        self._loop = asyncio.get_running_loop()
         try:
             await self._work()
         finally:
@@ -123,7 +127,6 @@ class Consumer:
                 for parcel in parcels:
                     places.acquire_nowait()
                     self.book.began(parcel)
-                    self._under_way += 1
                     group.start_soon(self._carry, parcel, places)
                 if not parcels and not self.sender.stopping:
                     await self._waker.sleep(None if due is None else max(0.0, due - self._clock.monotonic()))
@@ -137,7 +140,7 @@ class Consumer:
             pass
         finally:
             self.book.left()
-            self._under_way -= 1
+            self._under_way.remove(parcel)
             if parcel.grant:
                 parcel.grant.end()
             places.release()
@@ -209,6 +212,7 @@ class Consumer:
         reach("ship.begun")
         self.cursors.save()
         parcels, self._prepared = self._prepared, []
+        self._under_way.update(parcels)
         return parcels, due
 
     def _has_room(self, places: int) -> bool:
@@ -216,7 +220,7 @@ class Consumer:
         return not self._prepared or (len(self._prepared) < places and size < self.forward.batch.max_bytes // 2)
 
     def _wish(self) -> Ask:
-        busy = self._under_way + len(self._prepared) > 0
+        busy = bool(self._under_way or self._prepared)
         if self._source.wanted:
             return Ask(self._source.wanted, self._weight, busy, whole=True)
         return Ask(min(self._ceiling, self.forward.batch.max_bytes), self._weight, busy)
@@ -242,7 +246,8 @@ class Consumer:
             _log.warning("old dead letters had to go for new ones", forward=self.name, letters=gone,
                          hint="replay or drop them in time, or give them more space: forward.dead_letters")  # fmt: skip
         reach("ship.buried")
-        self.cursors.settle(parcel.stream_id, parcel.start, parcel.end, parcel.state)
+        if not parcel.given_up:
+            self.cursors.settle(parcel.stream_id, parcel.start, parcel.end, parcel.state)
         reach("ship.settled")
         return gone
 
@@ -277,8 +282,13 @@ class Consumer:
         _log.error("a cursor is wrong", forward=self.name, error=error)
 
     def reset(self, view: View, position: int) -> None:
-        """Go on from `position` of a stream; durable on return. From any thread. Raises OSError."""
+        """Go on from `position` of a stream; durable on return. From any thread. Raises OSError.
+
+        Batches of the stream that are under way are given up: what is just being sent may still arrive.
+        """
         with self._lock:
+            for one in tuple(self._under_way):
+                one.given_up = one.given_up or one.stream_id == view.stream_id
             for one in self._prepared:
                 if one.stream_id == view.stream_id and one.grant:
                     one.grant.end()
@@ -287,3 +297,6 @@ class Consumer:
             self.cursors.save()
         self._noticed(view)
         self._waker.wake()
+        if self._loop:
+            with suppress(RuntimeError):  # it is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self.sender.nudge)

@@ -221,3 +221,51 @@ def test_a_defect_of_a_sink_costs_no_record(tmp_path: Path, server: Hostile, mon
 
     assert {1: 1} == numbers(bodies(server))
     assert ["defect"] == [one["kind"] for one in letters(tmp_path)]
+
+
+@pytest.mark.parametrize("answer", [Say(503), Say(429, headers={"Retry-After": "600"})])
+def test_a_reset_gives_up_what_waits(tmp_path: Path, server: Hostile, answer: Say) -> None:
+    """A batch that a destination will not take must not stand in the way for ever, whatever it waits for.
+
+    It is no loss but left out by the operator, and the books say so; what comes later is delivered.
+    """
+    server.will(answer)
+    patience = Retrying(initial=Duration(0.01), maximum=Duration(600))
+    with Yard(tmp_path, forward(server, batch=small(3, in_flight=1), retry=patience)) as yard:
+        yard.write(spans(0, 3))
+        done = settled(yard, 5)
+        moved: list[int] = []
+
+        def until() -> bool:
+            if server.heard and not moved and yard.status().retries:
+                moved.append(len(yard.forwards.reset_cursor("out", [], position=2**62)))
+                server.will(Say())
+                yard.write(spans(3, 5))
+            return bool(moved) and done()
+
+        yard.run(until)
+        now = yard.status()
+
+    assert (5, 2, 3, 0) == (now.read, now.delivered, now.filtered, now.unsettled)
+    assert {0, 1, 2} == set(numbers(bodies(server)[:1]))
+    assert once(3, 5) == numbers(body for body in bodies(server) if b'"n0"' not in body)
+
+
+def test_a_reset_to_the_same_place_sends_again(tmp_path: Path, server: Hostile) -> None:
+    """The batch that was given up has the bounds of the one that takes its place, and settles nothing of it."""
+    server.will(Say(503))
+    with Yard(tmp_path, forward(server, batch=small(3, in_flight=2), start="earliest")) as yard:
+        yard.write(spans(0, 3))
+        moved: list[int] = []
+
+        def until() -> bool:
+            if not moved and yard.status().retries:
+                moved.append(len(yard.forwards.reset_cursor("out", [], position=0)))
+                server.will(Say(503), Say(503), Say())
+            return bool(moved) and settled(yard, 6)()
+
+        yard.run(until)
+        (cursor,) = yard.forwards.cursors()
+
+    assert len(spans(0, 3)) == cursor.position
+    assert 3 == yard.status().delivered
