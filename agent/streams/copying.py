@@ -28,7 +28,7 @@ NUL_GRACE = 10.0
 """Seconds that a run of NULs may stand at S before it counts as a gap: a writer may still fill it (attack C9)."""
 
 PROBE = 4096
-_LINE_SAMPLE = 1 << 15
+_LINE_SAMPLE = 1 << 12
 _LONG_LINE = 700
 
 
@@ -157,6 +157,7 @@ class Copier:
             part.trim()
             if part.members and part.source_end != at:
                 draft.tail = b""
+        part.flush()
         draft.more = bool(part.members) and (at >= limit or part.full()) and at < end
         if part.members or limit == end:
             return

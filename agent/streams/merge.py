@@ -114,6 +114,7 @@ class Merger:
                         data, position=group[0].position, physical=group[0].physical, seen=group[-1].seen,
                         compress=compress, records=sum(member.records for member in group),
                     )  # fmt: skip
+            part.flush()
         except BaseException:
             part.discard()
             raise

@@ -24,7 +24,7 @@ from agent.streams.position import Identity
 
 _INDEX_ROOM = 2048
 """JSON bytes kept free for everything in an index but its member table."""
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
 _ENTRY = 24
 """JSON bytes one entry of the member table takes at most, below 10^11 bytes."""
 MAX_MEMBERS = (indexes.MAX_JSON - _INDEX_ROOM - 1600) // _ENTRY
@@ -48,6 +48,8 @@ class Part(Handle):
         self._begin: int | None = None
         """Bytes that were there before this writing, None where it made the file."""
         self._ends_record: list[bool] = []
+        self._gathered = bytearray()
+        """Members that are not in the file yet: whoever adds some ends with `flush`."""
 
     @classmethod
     def create(cls, directory: Directory, name: str, stream_id: bytes, identity: Identity) -> Part:
@@ -107,7 +109,7 @@ class Part(Handle):
     def append(
         self, data: memoryview, *, position: int, physical: int, seen: float, compress: Compressor, records: int
     ) -> None:
-        """Write one member. OSError leaves the part to be discarded."""
+        """Add one member. OSError leaves the part to be discarded."""
         member, header, body, trailer = members.encode(
             data,
             stream_id=self.stream_id,
@@ -122,15 +124,28 @@ class Part(Handle):
         self._add(member, b"".join((header, body, trailer)), ends_record=data[-1] == 10)
 
     def take(self, member: Member, raw: bytes) -> None:
-        """Write a member of another part as it is."""
+        """Add a member of another part as it is."""
         self._add(replace(member, offset=self.size), raw, ends_record=members.inflate(raw, member).endswith(b"\n"))
 
     def _add(self, member: Member, raw: bytes, *, ends_record: bool) -> None:
-        self.size += disk.write_all(self.fd, raw)
+        self._gathered += raw
+        self.size += len(raw)
         self.members.append(member)
         self.checks.append(members.crc32(raw))
         self._ends_record.append(ends_record)
+        if len(self._gathered) >= member.length:
+            self.flush()
         reach("copy.member")
+
+    def flush(self) -> None:
+        """Write what is gathered. OSError leaves the part to be discarded.
+
+        As many bytes as a member has plain are written by one call: a call a member takes twice the CPU (measured), and
+        each one wakes whoever watches the directory.
+        """
+        if self._gathered:
+            disk.write_all(self.fd, self._gathered)
+            self._gathered.clear()
 
     def trim(self, count: int | None = None) -> None:
         """Give up every member after the last record end within the first `count` members."""
@@ -143,6 +158,7 @@ class Part(Handle):
         """Give up every member after the first `count`."""
         if count == len(self.members):
             return
+        self.flush()
         self.size = self.members[count].offset
         del self.members[count:], self.checks[count:], self._ends_record[count:]
         self._cut()
