@@ -1,6 +1,6 @@
 """The shipping loop, written once: read, check, pack, write the bounds down, send, advance the cursor.
 
-Sending a batch until it is taken or refused is `agent.duties.sender`; which bytes come next, `agent.duties.source`.
+Reading batches is `agent.duties.intake`; sending one until it is taken or refused, `agent.duties.sender`.
 
 Invariants:
 
@@ -9,14 +9,12 @@ Invariants:
   the dead letters durably, or what nobody can read any more. So a crash anywhere sends at most the batches in flight
   again, as the same bytes.
 - Backpressure is not reading: while every place for a batch is taken, nothing is read, and nothing piles up in memory.
-- What is read fits into the agent's memory (`agent.duties.budget`); what does not, waits on disk.
 - Whatever a destination does, the other consumers, and the keeper, do not notice.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,11 +25,11 @@ import anyio
 import anyio.to_thread
 
 from agent.config import Forward
-from agent.duties.budget import Ask, Budget, Grant, weigh
+from agent.duties.budget import Budget
+from agent.duties.intake import Intake
 from agent.duties.ledger import Book
 from agent.duties.parcel import Parcel, Refused
 from agent.duties.sender import Sender, StoppedError, Trail
-from agent.duties.source import Source
 from agent.kit import log
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, CorruptError
@@ -45,9 +43,6 @@ from agent.streams.deadletters import DeadLetters, Letter, letter
 from agent.streams.views import View, Views
 
 _log = log.get("shipper")
-
-MEMORY_WAIT = 0.25
-"""Seconds after which a consumer asks for memory again; the end of one of its own batches comes before."""
 
 Result = TypeVar("Result")
 
@@ -74,15 +69,12 @@ class Consumer:
         self._lock = threading.Lock()
         self._limiter = anyio.CapacityLimiter(1)
         self._waker = Waker()
-        self._budget = budget or Budget(clock)
         self.process = process
-        self._weight = weigh(forward, processed=process is not None)
-        self._ceiling = self._budget.longest(self._weight, sys.maxsize)
-        self._source = Source(forward, views, cursors, self._skipped, self._corrupt, self._ceiling, process)
+        self._intake = Intake(
+            forward, views, cursors, clock, budget or Budget(clock), process, self._skipped, self._corrupt
+        )
         self._under_way: set[Parcel] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._prepared: list[Parcel] = []
-        """Begun batches whose bounds are not durable yet."""
         for problem in cursors.problems:
             self._corrupt(problem)
         views.listen(self._noticed, self._waker.wake)
@@ -189,54 +181,9 @@ class Consumer:
         return await anyio.to_thread.run_sync(locked, limiter=self._limiter)
 
     def _next(self, places: int) -> tuple[list[Parcel], float | None]:
-        """Batches whose bounds are durable, or the monotonic time at which one is due, None: when woken.
-
-        As many small ones as there are places share a write of their bounds: what they wait for is the disk.
-        """
-        due = None
-        while self._has_room(places):
-            now = self._clock.monotonic()
-            grant = self._budget.ask(self._wish())
-            if grant is None:
-                due = now + MEMORY_WAIT
-                break
-            try:
-                parcel, due = self._find(grant, now)
-            except (OSError, AgentError):
-                if not self._prepared:
-                    raise
-                break  # it is tried again, and told then
-            if parcel is None:
-                break
-            self._prepared.append(parcel)
-        reach("ship.begun")
-        self.cursors.save()
-        parcels, self._prepared = self._prepared, []
+        parcels, due = self._intake.next(places, busy=bool(self._under_way))
         self._under_way.update(parcels)
         return parcels, due
-
-    def _has_room(self, places: int) -> bool:
-        size = sum(one.end - one.start for one in self._prepared)
-        return not self._prepared or (len(self._prepared) < places and size < self.forward.batch.max_bytes // 2)
-
-    def _wish(self) -> Ask:
-        busy = bool(self._under_way or self._prepared)
-        if self._source.wanted:
-            return Ask(self._source.wanted, self._weight, busy, whole=True)
-        return Ask(min(self._ceiling, self.forward.batch.max_bytes), self._weight, busy)
-
-    def _find(self, grant: Grant, now: float) -> tuple[Parcel | None, float | None]:
-        """What the source has within the grant, which goes with the batch; without one it is given back."""
-        parcel = None
-        try:
-            parcel, due = self._source.find(now, grant.bytes)
-        finally:
-            if parcel is None:
-                grant.end()
-        if parcel is not None:
-            grant.read(parcel.end - parcel.start)
-            parcel.grant = grant
-        return parcel, due
 
     def _settle(self, parcel: Parcel) -> int:
         now = self._clock.now()
@@ -268,7 +215,7 @@ class Consumer:
 
     def _noticed(self, view: View) -> None:
         """A stream changed; in the engine's thread."""
-        if self._source.notice(view, self._clock.monotonic()):
+        if self._intake.notice(view):
             self._waker.wake()
 
     def _skipped(self, view: View, start: int, count: int, why: str) -> None:
@@ -289,12 +236,7 @@ class Consumer:
         with self._lock:
             for one in tuple(self._under_way):
                 one.given_up = one.given_up or one.stream_id == view.stream_id
-            for one in self._prepared:
-                if one.stream_id == view.stream_id and one.grant:
-                    one.grant.end()
-            self._prepared = [one for one in self._prepared if one.stream_id != view.stream_id]
-            self._source.reset(view, position)
-            self.cursors.save()
+            self._intake.reset(view, position)
         self._noticed(view)
         self._waker.wake()
         if self._loop:

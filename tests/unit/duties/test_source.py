@@ -27,7 +27,7 @@ def yard_of(path: Path) -> Yard:
 
 def find(yard: Yard, now: float) -> tuple[Parcel | None, float | None]:
     """The next batch, or when to look again."""
-    found = yard.forwards.consumers["out"]._source.find(now, MOST)
+    found = yard.forwards.consumers["out"]._intake.source.find(now, MOST)
     yard.forwards.consumers["out"].cursors.save()
     return found
 
