@@ -50,6 +50,8 @@ class Draft(Candidate):
     """Physical offset at which it begins."""
     base: int
     """The position of physical offset 0."""
+    head: bytes = b""
+    """Its first bytes."""
     tail: bytes = b""
     """Its last bytes, as far as they are known."""
     truncated: bool = False

@@ -12,7 +12,6 @@ from agent.kit.errors import CorruptError
 from agent.kit.steps import reach
 from agent.streams import member as members
 from agent.streams.candidate import Draft
-from agent.streams.copying import PROBE
 from agent.streams.live import refusal
 from agent.streams.part import Part
 from agent.streams.tools import Tools
@@ -51,10 +50,8 @@ def thorough(one: Draft, number: int) -> bool:
 def _differs(draft: Draft, number: int) -> bool:
     """The live file is not what the part holds: its writer truncated it, or writes over what it wrote."""
     stream, part = draft.stream, draft.part
-    member = part.members[0]
     life = stream.incarnation
-    head = part.content(0)[:PROBE]
-    cut = draft.live.size() < part.source_end or draft.live.read(member.physical, len(head)) != head
+    cut = draft.live.size() < part.source_end or draft.live.read(draft.first, len(draft.head)) != draft.head
     guard_gone = bool(life and life.guard) and (
         draft.live.read(life.sealed - len(life.guard), len(life.guard)) != life.guard if life else False
     )

@@ -145,7 +145,8 @@ class Copier:
             if stop == 0:
                 break
             data = view[:stop]
-            if not _still_there(live, data, at):
+            draft.head = draft.head or bytes(data[:PROBE])
+            if not _still_there(draft, data, at):
                 break  # what it was, a truncation or a rewrite, the comparison says
             lines = _count_lines(self._buffer, stop)
             part.append(data, position=draft.base + at, physical=at, seen=now, compress=compress, records=lines)
@@ -214,12 +215,15 @@ def _count_lines(buffer: bytearray, end: int) -> int:
     return count
 
 
-def _still_there(live: Live, data: memoryview, at: int) -> bool:
-    """True when the file still begins and ends this range as it was read, so no truncation tore the read."""
+def _still_there(draft: Draft, data: memoryview, at: int) -> bool:
+    """True when the file still begins the draft and ends this range as they were read.
+
+    So no truncation tore the read, and none came since the draft began: its members are of one incarnation, also where
+    the writer has come farther again than `at` (attack C6).
+    """
+    live, last = draft.live, bytes(data[-PROBE:])
     if live.size() < at + len(data):
         return False
-    head = bytes(data[:PROBE])
-    if live.read(at, len(head)) != head:
+    if live.read(draft.first, len(draft.head)) != draft.head:
         return False
-    last = bytes(data[-PROBE:])
     return live.read(at + len(data) - len(last), len(last)) == last

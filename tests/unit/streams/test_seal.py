@@ -665,6 +665,23 @@ def test_truncation_between_copy_and_comparison_keeps_the_only_copy(anywhere: Be
     assert {"truncated": 6} == anywhere.lost()
 
 
+@pytest.mark.parametrize("before", [0, 100])
+@pytest.mark.parametrize("nth", [1, 2, 5])
+def test_truncation_between_two_members_mixes_no_incarnations(bench: Bench, nth: int, before: int) -> None:
+    """C6: refilled at once past where the copy is, what is new begins the next incarnation and is sealed once."""
+    bench.engine.sealer.copier.member_size = 1024
+    writer = bench.writer().write(lines(0, before))
+    bench.rotate()
+    writer.write(lines(before, 100 + before))
+    with at("copy.member", lambda: write(writer.cut(), lines(500, 1500)), nth=nth):
+        bench.seal()
+    bench.rotate()
+
+    whole = before + 16 * nth
+    assert lines(0, whole) + lines(500, 1500) == bench.sealed()
+    assert {"truncated": (100 + before - whole) * 64} == bench.lost()
+
+
 def test_truncation_to_a_larger_file_is_seen_too(bench: Bench) -> None:
     """C6: refilled past its old size, it differs at its head."""
     writer = bench.writer().write(lines(0, 100))
