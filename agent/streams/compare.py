@@ -12,6 +12,7 @@ from agent.kit.errors import CorruptError
 from agent.kit.steps import reach
 from agent.streams import member as members
 from agent.streams.candidate import Draft
+from agent.streams.incarnation import guard_holds
 from agent.streams.live import refusal
 from agent.streams.part import Part
 from agent.streams.tools import Tools
@@ -52,10 +53,7 @@ def _differs(draft: Draft, number: int) -> bool:
     stream, part = draft.stream, draft.part
     life = stream.incarnation
     cut = draft.live.size() < part.source_end or draft.live.read(draft.first, len(draft.head)) != draft.head
-    guard_gone = bool(life and life.guard) and (
-        draft.live.read(life.sealed - len(life.guard), len(life.guard)) != life.guard if life else False
-    )
-    if cut or guard_gone:
+    if cut or (life is not None and not guard_holds(life, draft.live)):
         for one in range(number, len(part.members)):
             part.content(one)  # the only copy now: at least it must be whole
         draft.truncated = True

@@ -14,6 +14,7 @@ from agent.streams import member as members
 from agent.streams import names
 from agent.streams.candidate import Draft
 from agent.streams.catalog import Stream
+from agent.streams.incarnation import guard_holds
 from agent.streams.live import Live, refusal
 from agent.streams.openpart import vanished
 from agent.streams.owner import dress
@@ -216,13 +217,13 @@ def _count_lines(buffer: bytearray, end: int) -> int:
 
 
 def _still_there(draft: Draft, data: memoryview, at: int) -> bool:
-    """True when the file still begins the draft and ends this range as they were read.
+    """True when the guard, the draft's first bytes and this range's last ones are in the file as they were read.
 
-    So no truncation tore the read, and none came since the draft began: its members are of one incarnation, also where
-    the writer has come farther again than `at` (attack C6).
+    So no truncation tore the read, and none came since the file was recognised: the members are of one incarnation,
+    also where the writer has come farther again than `at` (attack C6).
     """
-    live, last = draft.live, bytes(data[-PROBE:])
-    if live.size() < at + len(data):
+    life, live, last = draft.stream.incarnation, draft.live, bytes(data[-PROBE:])
+    if life is None or live.size() < at + len(data) or not guard_holds(life, live):
         return False
     if live.read(draft.first, len(draft.head)) != draft.head:
         return False

@@ -91,7 +91,7 @@ def judge(incarnation: Incarnation, live: Live, sealed_bytes: SealedBytes, kept:
     if size < incarnation.sealed:
         return "shrunk"
     incarnation.learn_guard(live)
-    if not _guard_holds(incarnation, live):
+    if not guard_holds(incarnation, live):
         return "guard"
     floor = live.floor(incarnation.sealed)
     if incarnation.clean:
@@ -109,7 +109,8 @@ def rewritten(incarnation: Incarnation, live: Live) -> bool:
     return len(guard) >= GUARD and there[:-_FOOTER] == guard[:-_FOOTER]
 
 
-def _guard_holds(incarnation: Incarnation, live: Live) -> bool:
+def guard_holds(incarnation: Incarnation, live: Live) -> bool:
+    """True when the guard is there, or NUL where a loss of power or a reset may have taken it."""
     guard = incarnation.guard
     if not guard:
         return True

@@ -17,6 +17,7 @@ ends by `_exit` at a named step. H4 attacked the collapsing of ranges: a reset, 
     C5  test_release.test_a_refill_with_the_same_content_is_known_by_the_hole
     C5  test_recover.test_a_restart_after_retention_before_the_release
     C6  test_seal.test_truncation_while_copying_keeps_what_was_whole
+    C6  test_seal.test_truncation_before_the_copy_begins_nothing_in_the_middle
     C6  test_seal.test_truncation_between_two_members_mixes_no_incarnations
     C6  test_seal.test_truncation_between_copy_and_comparison_keeps_the_only_copy
     C7  test_recover.test_a_segment_of_the_wanted_name_is_not_believed

@@ -682,6 +682,19 @@ def test_truncation_between_two_members_mixes_no_incarnations(bench: Bench, nth:
     assert {"truncated": (100 + before - whole) * 64} == bench.lost()
 
 
+def test_truncation_before_the_copy_begins_nothing_in_the_middle(bench: Bench) -> None:
+    """C6: refilled past S between recognition and copy, the file is a new incarnation from its first byte."""
+    writer = bench.writer().write(lines(0, 100))
+    bench.rotate()
+    writer.write(lines(100, 200))
+    with at("copy.created", lambda: write(writer.cut(), lines(500, 1500))):
+        bench.seal()
+    bench.rotate()
+
+    assert lines(0, 100) + lines(500, 1500) == bench.sealed()
+    assert {"truncated": 6400} == bench.lost()
+
+
 def test_truncation_to_a_larger_file_is_seen_too(bench: Bench) -> None:
     """C6: refilled past its old size, it differs at its head."""
     writer = bench.writer().write(lines(0, 100))
