@@ -27,7 +27,7 @@ KEPT = 16 << 20
 """Bytes up to which a record that is too long is kept whole in the dead letters."""
 
 
-ALIKE = 8
+ALIKE = 16
 """Lines that are checked together: enough to be fast, and few to check again where one of them is in doubt."""
 
 _END = itemgetter(1)
