@@ -169,6 +169,11 @@ class Directory(Handle):
             ) from None
 
 
+def unlock(directory: Directory) -> None:
+    """Let others lock a directory that stays open."""
+    fcntl.flock(directory.fd, fcntl.LOCK_UN)
+
+
 def _lock_holder(fd: int) -> int | None:
     """The pid behind a flock, from /proc/locks (proc(5)); None where it is hidden or of another namespace."""
     info = os.fstat(fd)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from agent.kit.disk import Directory
 from agent.kit.errors import CorruptError
 from agent.streams import names, segment
 from agent.streams.catalog import Catalog, Place, Stream
@@ -39,11 +41,18 @@ def read_archive(place: Place) -> tuple[list[Segment], Leftovers]:
     return found, left
 
 
-def fill(catalog: Catalog, place: Place, segments: list[Segment]) -> None:
-    """Put a place's segments into their streams; of a name's several ids the one sealed last goes on."""
+def fill(catalog: Catalog, place: Place, segments: list[Segment]) -> list[Segment]:
+    """Put a place's segments into their streams; of a name's several ids the one sealed last goes on.
+
+    A directory that was renamed keeps its streams, under their new names. Segments that somebody copied here are his
+    own: they are left out, and returned.
+    """
     groups: dict[tuple[str, str], list[Segment]] = {}
     for one in segments:
-        groups.setdefault((one.stream, one.stream_id), []).append(one)
+        groups.setdefault((place.stream_name(os.path.basename(one.stream)), one.stream_id), []).append(one)
+    known = {stream.id: stream for stream in catalog.all()}
+    copies = [key for key, group in groups.items() if _copied(catalog, known.get(key[1]), key[0], group[0])]
+    left_out = [one for key in copies for one in groups.pop(key)]
     for (name, stream_id), group in sorted(groups.items(), key=lambda item: -max(s.sealed_at for s in item[1])):
         group.sort(key=lambda one: (one.extent.start, one.extent.end, one.sealed_at))
         stream = Stream(name, os.path.basename(name), place, stream_id, catalog.config.rules_for(name))
@@ -55,3 +64,28 @@ def fill(catalog: Catalog, place: Place, segments: list[Segment]) -> None:
         last = names.parse(group[-1].name)
         if last:
             stream.last_stamp = (last.time, last.n)
+    return left_out
+
+
+def _copied(catalog: Catalog, known: Stream | None, name: str, one: Segment) -> bool:
+    """True when a segment's stream is `known` elsewhere, or when the directory that it names still has some of it."""
+    if known is not None and not known.segments and not known.facts.looked:
+        del catalog.streams[known.name]  # a hint alone said that it is there
+        return False
+    return known is not None or (one.stream != name and _kept_elsewhere(catalog, one))
+
+
+def _kept_elsewhere(catalog: Catalog, one: Segment) -> bool:
+    try:
+        root = catalog.places[""].archive
+        with Directory.open(os.path.join(root.path, os.path.dirname(one.stream))) as there:
+            found = [name for name in there.names() if name.endswith(".gz") and names.parse(name)]
+            return any(_of(there, name, one.stream_id) for name in found)
+    except OSError:
+        return False
+
+
+def _of(directory: Directory, name: str, stream_id: str) -> bool:
+    with suppress(OSError, CorruptError):
+        return segment.load(directory, name).stream_id == stream_id
+    return False

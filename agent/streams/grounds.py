@@ -6,6 +6,7 @@ Everything below goes by these descriptors, so no rename of a directory and no l
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 from agent.config import STATE_DIRECTORY
@@ -17,6 +18,9 @@ from agent.streams import rights
 from agent.streams.catalog import Catalog, Place
 
 _log = log.get("engine")
+
+_LINGER = 600.0
+"""Seconds for which a directory that is no longer managed stays open: no reader of an older view takes as long."""
 
 
 class ReplacedError(AgentError):
@@ -31,6 +35,8 @@ class Grounds:
         self._catalog = catalog
         self._reading = reading
         self._opened: list[Directory] = []
+        self._left: deque[tuple[float, Directory]] = deque()
+        """Directories that are no longer managed, and since when, in that order."""
         self._limits: dict[int, int | None] = {}
         self._left_out: dict[str, str] = {}
         """Directories below that cannot be managed, each with a sentence that says why."""
@@ -58,9 +64,10 @@ class Grounds:
 
     def leave(self) -> None:
         """Let go of everything."""
-        for directory in reversed(self._opened):
+        for directory in (*reversed(self._opened), *(one for _, one in self._left)):
             directory.close()
         self._opened.clear()
+        self._left.clear()
 
     def managed(self) -> Mapping[str, str]:
         """The managed directories: path below the root, and the path in the file system."""
@@ -81,6 +88,25 @@ class Grounds:
             return None
         self._left_out.pop(relative, None)
         return self._place(relative, home)
+
+    def stands(self, place: Place) -> bool:
+        """True while a directory below is still the one at its path."""
+        parent, _, name = place.relative.rpartition("/")
+        above = self._catalog.places.get(parent)
+        try:
+            return above is not None and _same(above.home.stat(name), place.home)
+        except FileNotFoundError:
+            return False
+
+    def leave_place(self, place: Place, now: float) -> None:
+        """A directory below is no longer managed. Who reads in it at this moment may finish, then it is closed."""
+        del self._catalog.places[place.relative]
+        for directory in {id(one): one for one in (place.home, place.archive)}.values():
+            disk.unlock(directory)
+            self._opened.remove(directory)
+            self._left.append((now, directory))
+        while self._left and now - self._left[0][0] > _LINGER:
+            self._left.popleft()[1].close()
 
     def check_root(self) -> None:
         """Raises AgentError while the watched directory is gone, or another one stands at its path.

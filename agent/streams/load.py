@@ -36,7 +36,10 @@ class Loader:
     def load(self, place: Place) -> None:
         """Read a place's archive and deal with what a crash left."""
         segments, left = read_archive(place)
-        fill(self.catalog, place, segments)
+        if copies := fill(self.catalog, place, segments):
+            path, why = place.archive.path, f"{len(copies)} segments of other streams were copied here"
+            self.tools.audit.write("error", reason="copied segments", path=path, why=why)
+            _log.warning("segments are left alone", directory=path, why=why)
         self.ages.witness(segments)
         for name, error in left.damaged:
             self.tools.audit.write("error", reason="damaged segment", path=os.path.join(place.archive.path, name))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agent.streams.catalog import Catalog, Place
@@ -26,12 +27,17 @@ class Lookout:
     loader: Loader
     observed: bool
     """True when somebody reads the streams, and so has live files looked into before they are due."""
+    _left: bool = False
+    """True when directories were left since the hints were read."""
 
     def look(self, relative: str, leaves: Iterable[str] | None) -> Looked:
         """Look at files of a managed directory, or at all of it, and recognise what is no longer what it was."""
         place = self.catalog.places.get(relative)
         if place is None:
             return Looked()
+        if leaves is None and relative and not self.grounds.stands(place):
+            self._leave(place)
+            return Looked(self.tools.clock.monotonic())
         if place.unsynced or place.outlived:
             self.loader.finish(place)
         looked = self.survey.list(place) if leaves is None else self.survey.names(place, leaves)
@@ -54,9 +60,36 @@ class Lookout:
         for relative in list(self.catalog.places):
             self.look(relative, None)
 
-    def _descend(self, place: Place, names: Iterable[str]) -> None:
+    def _descend(self, place: Place, names: Sequence[str]) -> None:
         for name in names:
-            below = self.grounds.below(place, name)
-            if below:
-                self.loader.load(below)
-                self.look(below.relative, None)
+            known = self.catalog.places.get(place.stream_name(name))
+            if known and not self.grounds.stands(known):
+                self._leave(known)
+        found = [below for name in names if (below := self.grounds.below(place, name))]
+        if found and self._left:
+            self.loader.recovery.hints, self._left = self.tools.hints.load(), False
+        for below in found:
+            self.loader.load(below)
+        for below in found:
+            self.look(below.relative, None)
+
+    def _leave(self, place: Place) -> None:
+        """The directory was removed, or has another name: what is in it is taken up where it is found again."""
+        for relative, below in list(self.catalog.places.items()):
+            if relative.startswith(f"{place.relative}/"):
+                self._leave(below)
+        for stream in self.survey.list(place).suspects:
+            examine(self.tools, self.departures, stream)
+        removed = os.fstat(place.home.fd).st_nlink == 0
+        for stream in [one for one in self.catalog.all() if one.place is place]:
+            name = stream.name
+            if not removed:
+                stream.name = ""  # it may be found elsewhere, by its id: what gets its name is another stream
+            self.tools.remember(stream)
+            self.loader.rounds.drop(stream)
+            stream.facts.there, stream.departed, stream.pending, stream.segments = False, None, (), []
+            if self.catalog.streams.get(name) is stream:
+                del self.catalog.streams[name]
+        self.catalog.orphans = [one for one in self.catalog.orphans if one.place is not place]
+        self.grounds.leave_place(place, self.tools.clock.monotonic())
+        self._left = True

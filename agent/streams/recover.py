@@ -39,8 +39,9 @@ class Recovery:
 
     def expect(self, place: Place) -> None:
         """Give the streams that hints tell of their ids, also those of which nothing was sealed yet."""
+        known = {one.id for one in self.catalog.all()}
         for hint in self.hints.values():
-            if leaf := _leaf(place, hint):
+            if (leaf := _leaf(place, hint)) and hint.id not in known:
                 self.catalog.stream(place, leaf, hint.id)
 
     def parts(self, place: Place, left: Leftovers) -> None:
@@ -61,7 +62,8 @@ class Recovery:
         """Take up open parts as they are, and change nothing: another process may be writing them."""
         for name in filter(names.is_open, left.parts):
             part = self.peek(place, name)
-            owner = next((one for one in self.catalog.all() if part and one.id == part.stream_id), None)
+            there = (one for one in self.catalog.all() if part and one.id == part.stream_id and one.place is place)
+            owner = next(there, None)
             if part and owner and not owner.open_part and part.extent.start >= owner.end:
                 owner.segments.append(part)
 
@@ -135,9 +137,9 @@ class Recovery:
         stream_id = first.stream_id.hex()
         for stream in self.catalog.all():
             if stream.id == stream_id:
-                return stream
+                return stream if stream.place is place else None  # a copy of a directory is not the directory
         hint = self.hints.get(stream_id)
-        if hint and hint.stream.rpartition("/")[0] == place.relative:
+        if hint and hint.stream and hint.stream.rpartition("/")[0] == place.relative:
             return self.catalog.stream(place, hint.stream.rpartition("/")[2], hint.id)
         with place.home.entries() as entries:
             for entry in entries:

@@ -44,6 +44,12 @@ class Rounds:
         """Something of the stream was sealed: give it back, or where nothing is pending, let the file rest."""
         (self._releasing if stream.pending else self.resting)[stream] = None
 
+    def drop(self, stream: Stream) -> None:
+        """Nothing of the stream is ours to give back any more."""
+        self._releasing.pop(stream, None)
+        self.resting.pop(stream, None)
+        self.stuck.discard(stream)
+
     def release(self, *, paced: bool = True) -> tuple[int, bool]:
         """Give back a piece of each stream, or without `paced` everything.
 

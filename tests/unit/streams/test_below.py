@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 
 from agent.config import AgentSection, Config, Files, Retention
 from agent.kit.errors import LockedError
+from agent.kit.units import Duration
 from agent.metrics import Metrics
+from agent.streams import grounds
 from agent.streams.dues import Due
 from agent.streams.engine import Engine
 from tests.support.bench import LEAF, Bench, lines
 from tests.support.clock import ManualClock
+from tests.torture import segments as format_
 from tests.unit.streams.conftest import Make
 
 
@@ -88,3 +94,87 @@ def test_two_agents_never_share_a_state_directory(make: Make) -> None:
             agent("two").open()
     finally:
         first.close()
+
+
+def content(bench: Bench, place: str) -> bytes:
+    """What lies in a directory's segments, by the format alone."""
+    found = sorted((format_.load(path) for path in (bench.path / place).glob("*.gz")), key=lambda one: one.start)
+    return b"".join(plain for one in found for _, plain in format_.inflate(one.body, one.path.name))
+
+
+@pytest.mark.parametrize("again", [big(100, 130), big(0, 30)])
+def test_a_directory_that_was_removed_is_taken_up_again(make: Make, again: bytes) -> None:
+    """Case 27: what was in no segment is counted; the new directory is another one, and positions go on."""
+    bench = make(files=Files(recursive=True))
+    add(bench, f"s/{LEAF}", big(0, 30))
+    seal(bench, f"s/{LEAF}")
+    add(bench, f"s/{LEAF}", big(30, 35))
+    bench.engine.lookout.look_everywhere()
+    shutil.rmtree(bench.path / "s")
+    add(bench, f"s/{LEAF}", again)
+    seal(bench, f"s/{LEAF}")
+
+    assert (again, {"deleted": 5000}) == (content(bench, "s"), bench.lost())
+    (one,) = (format_.load(path) for path in (bench.path / "s").glob("*.gz"))
+    assert (35_000, 65_000) == (one.start, one.end)
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_directory_that_was_renamed_keeps_its_streams(make: Make, running: bool) -> None:
+    """Under its new name: each record once, one id, positions go on; and the old name may be another directory's."""
+    bench = make(files=Files(recursive=True), capture=Duration("1s"))
+    add(bench, f"a/{LEAF}", big(0, 30))
+    seal(bench, f"a/{LEAF}")
+    add(bench, f"a/{LEAF}", big(30, 60))
+    bench.engine.lookout.look_everywhere()
+    bench.step()
+    known = bench.stream(f"a/{LEAF}").id
+    if not running:
+        bench.stop()
+    (bench.path / "a").rename(bench.path / "b")
+    add(bench, f"a/{LEAF}", big(500, 510))
+    for _ in range(2):
+        bench.engine.lookout.look_everywhere()
+    add(bench, f"b/{LEAF}", big(60, 70))
+    seal(bench, f"a/{LEAF}", f"b/{LEAF}")
+
+    assert (big(0, 70), big(500, 510), {}) == (content(bench, "b"), content(bench, "a"), bench.lost())
+    assert known == bench.stream(f"b/{LEAF}").id != bench.stream(f"a/{LEAF}").id
+    assert {"", "a", "b"} == set(bench.engine.catalog.places)
+
+
+def test_a_directory_that_was_copied_is_not_the_directory(make: Make) -> None:
+    """Its segments are the operator's own: no stream has them, none is deleted; the stream they tell of goes on."""
+    bench = make(files=Files(recursive=True), retention=Retention(keep=1, max_age=None, max_total=None))
+    for first in (0, 30):
+        add(bench, f"m/{LEAF}", big(first, first + 30))
+        seal(bench, f"m/{LEAF}")
+    bench.stop()
+    for name in ("before", "zebra"):
+        (bench.path / name).mkdir()
+        for path in (bench.path / "m").glob("*.gz"):
+            shutil.copy(path, bench.path / name)
+    add(bench, f"m/{LEAF}", big(60, 90))
+    seal(bench, f"m/{LEAF}")
+    bench.retain()
+
+    assert (big(60, 90), {}) == (content(bench, "m"), bench.lost())
+    assert big(0, 60) == content(bench, "before") == content(bench, "zebra")
+    assert [f"m/{LEAF}"] == [stream.name for stream in bench.engine.catalog.all()]
+    assert 2 == [entry["reason"] for entry in bench.events("error")].count("copied segments")
+
+
+def test_directories_that_come_and_go_leak_nothing(make: Make) -> None:
+    """Case 27: what was open of them is closed a while later; nothing of them stays in the catalogue."""
+    bench = make(files=Files(recursive=True))
+    bench.look()
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(50):
+        add(bench, f"{number}/{LEAF}", big(0, 3))
+        seal(bench, f"{number}/{LEAF}")
+        shutil.rmtree(bench.path / str(number))
+        bench.engine.lookout.look_everywhere()
+        bench.clock.advance(grounds._LINGER / 2)
+
+    assert len(os.listdir("/proc/self/fd")) <= before + 8
+    assert ({}, {""}) == (bench.engine.catalog.streams, set(bench.engine.catalog.places))
