@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
+from time import time as now
 from typing import Annotated
 
 import typer
@@ -11,6 +13,7 @@ from agent.cli.options import AsJson, ConfigFile, Invocation, Overrides, Watched
 from agent.cli.output import grid, print_json, screen
 from agent.control import CursorStatus
 from agent.kit.errors import printable
+from agent.kit.units import Duration
 from agent.kit.words import duration, size
 
 app = typer.Typer(invoke_without_command=True)
@@ -62,7 +65,9 @@ def _show(rows: list[CursorStatus]) -> None:
 def reset(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The forward.")],
-    to: Annotated[str, typer.Option("--to", metavar="POS|TIME", help="`earliest`, `latest`, a position, or a time.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="POS|TIME", help="`earliest`, `latest`, a position, a time, or `10m` ago.")
+    ],
     streams: Annotated[
         list[str] | None, typer.Option("--stream", metavar="STREAM", help="Only this stream; repeatable.")
     ] = None,
@@ -98,7 +103,9 @@ def target(text: str) -> tuple[int | None, float | None]:
         return 2**62, None
     if text.isdecimal():
         return int(text), None
+    with suppress(ValueError):
+        return None, now() - Duration(text)
     try:
         return None, datetime.fromisoformat(text).timestamp()
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is neither earliest, latest, a position nor a time") from None
+        raise typer.BadParameter(f"{text!r} is neither earliest, latest, a position, a time nor a span") from None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from agent.control import Control, CursorStatus, Delivery, Status, Trial
 from agent.kit.clock import SystemClock
 from agent.kit.disk import Directory
+from agent.kit.errors import UnknownError
 from agent.web.messages import Health
 from agent.web.remote import RemoteControl, UnreachableError
 
@@ -82,7 +83,8 @@ def delivery(config: Config) -> Iterator[Delivery]:
 def cursors(config: Config) -> list[CursorStatus]:
     """Where each consumer stands: as the running agent says, else as the files do."""
     agent = running(config)
-    if agent and config.forward:
+    # Asked of the agent: the file may have got or lost its forwards since it was started.
+    if agent and agent.status().forwards:
         return RemoteControl(config.state_path).cursors()
     from agent.duties.standing import peek
 
@@ -117,13 +119,19 @@ def test_alert(config: Config, name: str) -> list[Trial]:
 
 
 def letters(config: Config, consumer: str | None) -> list[tuple[str, Letter]]:
-    """The dead letters of one consumer or of all that have some, from the files."""
+    """The dead letters of one consumer or of all that have some, from the files. Raises UnknownError."""
     from agent.streams.deadletters import DeadLetters, owners
 
     if not os.path.isdir(config.state_path):
         return []
     with Directory.open(config.state_path) as state:
-        names = [consumer] if consumer else owners(state)
+        names = owners(state)
+        if consumer:
+            known = sorted({*names, *(one.name for one in config.forward)})
+            if consumer not in known:
+                hint = f"there are: {', '.join(known) or 'none'}"
+                raise UnknownError(f"no forward is called {consumer!r}", hint=hint)
+            names = [consumer]
         return [(name, one) for name in names for one in DeadLetters(state, name).all()]
 
 

@@ -5,23 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from agent.cli.cursors import target
-from tests.support.hostile import Hostile, Say, serving
+from tests.support.hostile import Hostile, Say
 from tests.support.program import AGENT, Program
 from tests.support.yard import LEAF, Yard, bodies, forward, numbers, settled, span, spans
 from tests.unit.cli.conftest import Stage
-
-
-@pytest.fixture
-def server() -> Iterator[Hostile]:
-    """A server that takes everything until it is told otherwise."""
-    with serving() as hostile:
-        yield hostile
 
 
 @pytest.fixture
@@ -115,3 +108,32 @@ def test_a_running_agent_is_asked(shipped: Stage, server: Hostile) -> None:
 def test_a_target_is_a_word_a_position_or_a_time(text: str, expected: tuple[int | None, float | None]) -> None:
     """As an operator writes them."""
     assert expected == target(text)
+
+
+def test_a_target_may_be_a_span_before_now() -> None:
+    """As `cat --since` has it."""
+    position, moment = target("1h30m")
+
+    assert position is None
+    assert moment is not None
+    assert 5400 <= time.time() - moment < 5500
+
+
+def test_a_misspelt_forward_has_no_letters(shipped: Stage) -> None:
+    """It is an error that names those there are, and not an empty list."""
+    for command in (("list", "ouut"), ("show", "ouut")):
+        code, out, err = shipped.run("dead-letters", *command)
+        assert (1, "") == (code, out)
+        assert "no forward is called 'ouut'" in err
+        assert "there are: out" in err
+
+
+def test_a_running_forward_is_no_orphan(shipped: Stage) -> None:
+    """Also when it was taken out of the file since the agent was started."""
+    command = (*AGENT, "--config", str(Path("agent.toml").resolve()))
+    with Program(command, shipped.directory, {}) as program:
+        program.wait_ready()
+        Path("agent.toml").write_text("", "utf-8")
+        (row,) = json.loads(shipped.run("cursors", "--json")[1])
+
+    assert ("out", False) == (row["consumer"], row["orphaned"])
