@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from agent.config import Retention, Rotation
 
 DueReason = Literal["size", "age", "schedule"]
@@ -93,8 +95,7 @@ class Claim:
     """Seconds. Beyond these bounds a droppable claim protects nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True, gc=False):
     """How consumers protect one segment."""
 
     unsent: bool = False
@@ -105,9 +106,14 @@ class Hold:
     """No rule may delete it at all."""
 
 
+_FREE = Hold()
+
+
 def hold(claims: Iterable[Claim], start: int, end: int, age: float, stream_end: int) -> Hold:
     """Whether a segment at [start, end), `age` seconds old, is protected in a stream that ends at `stream_end`."""
     open_claims = [claim for claim in claims if claim.position < end]
+    if not open_claims:
+        return _FREE
     inside = [
         not claim.droppable
         or not (
@@ -116,12 +122,14 @@ def hold(claims: Iterable[Claim], start: int, end: int, age: float, stream_end: 
         )
         for claim in open_claims
     ]
-    return Hold(bool(open_claims), any(inside), any(not claim.droppable for claim in open_claims))
+    return Hold(True, any(inside), any(not claim.droppable for claim in open_claims))
 
 
-@dataclass(frozen=True, slots=True)
-class Shelved:
-    """One segment as retention sees it. `age` in seconds, `end` a position, `allocated` bytes on disk."""
+class Shelved(msgspec.Struct, frozen=True, gc=False):
+    """One segment as retention sees it. `age` in seconds, `end` a position, `allocated` bytes on disk.
+
+    A value that costs little: there is one of each segment at each pass.
+    """
 
     stream: str
     name: str
@@ -132,7 +140,7 @@ class Shelved:
     newest: bool
     released: bool
     """False while its bytes may still be in the live file: then it stays, whatever the rules say."""
-    hold: Hold = Hold()
+    hold: Hold = _FREE
 
 
 @dataclass(frozen=True, slots=True)
