@@ -149,6 +149,10 @@ class Source:
     def _first(self, view: View) -> int:
         if view.stream_id in (self._old or ()):
             return reader.latest(view)
+        for one in view.damaged:
+            # Behind the first kept record the reader finds these gaps itself.
+            if one.start < view.first:
+                self._skipped(view, one.start, min(one.end, view.first) - one.start, "damaged: no readable index")
         return view.first
 
     def _take(self, view: View, position: int) -> Parcel | None:

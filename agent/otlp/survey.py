@@ -151,7 +151,7 @@ def _unsigned(numbers: list[str]) -> bool:
     digits = text.replace(b",", b"")
     if not digits.isdigit() or len(text) - len(digits) != len(numbers) - 1:
         return False
-    # Times have as many digits as are allowed: then each comma is where it must be, and a look at the first ones is all.
+    # Times have as many digits as are allowed: each comma is where it must be, and the first digits are left to see.
     if len(digits) == _MOST * len(numbers) and not text[_MOST :: _MOST + 1].strip(b","):
         return b"0" not in text[:: _MOST + 1]
     if max(map(len, numbers)) > _MOST:

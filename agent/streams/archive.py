@@ -5,12 +5,26 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from agent.kit.disk import Directory
 from agent.kit.errors import CorruptError
 from agent.streams import names, segment
 from agent.streams.catalog import Catalog, Place, Stream
+from agent.streams.member import Member
+from agent.streams.part import headers
+from agent.streams.position import Extent
 from agent.streams.segment import Segment
+
+
+class Damaged(NamedTuple):
+    """A segment without a readable index."""
+
+    name: str
+    error: CorruptError
+    stream_id: str = ""
+    extent: Extent = Extent(0, 0)
+    """What its members say that it holds, as far as their headers can be read."""
 
 
 @dataclass(slots=True)
@@ -18,7 +32,7 @@ class Leftovers:
     """What lies in an archive directory beside segments."""
 
     parts: list[str] = field(default_factory=list)
-    damaged: list[tuple[str, CorruptError]] = field(default_factory=list)
+    damaged: list[Damaged] = field(default_factory=list)
 
 
 def read_archive(place: Place) -> tuple[list[Segment], Leftovers]:
@@ -35,10 +49,26 @@ def read_archive(place: Place) -> tuple[list[Segment], Leftovers]:
                 try:
                     found.append(segment.load(place.archive, name))
                 except CorruptError as error:
-                    left.damaged.append((name, error))
+                    left.damaged.append(_damaged(place.archive, name, error))
                 except OSError as error:
-                    left.damaged.append((name, CorruptError(f"cannot be read: {error.strerror}", path=entry.path)))
+                    what = f"cannot be read: {error.strerror}"
+                    left.damaged.append(Damaged(name, CorruptError(what, path=entry.path)))
     return found, left
+
+
+def _damaged(archive: Directory, name: str, error: CorruptError) -> Damaged:
+    """What the members' headers of a segment without an index still tell."""
+    found: list[Member] = []
+    with suppress(OSError):
+        fd = archive.open_read(name)
+        try:
+            found = list(headers(fd, os.fstat(fd).st_size))
+        finally:
+            os.close(fd)
+    if not found:
+        return Damaged(name, error)
+    extent = Extent(found[0].position, found[-1].position + found[-1].length)
+    return Damaged(name, error, found[0].stream_id.hex(), extent)
 
 
 def fill(catalog: Catalog, place: Place, segments: list[Segment]) -> list[Segment]:

@@ -16,7 +16,7 @@ from agent.kit.disk import Directory
 from agent.kit.errors import RefusedError, UnknownError, printable
 from agent.streams import segment
 from agent.streams.incarnation import Incarnation
-from agent.streams.position import Identity
+from agent.streams.position import Extent, Identity
 from agent.streams.segment import Segment
 from agent.streams.trouble import Trouble
 
@@ -87,7 +87,7 @@ class Stream:
     """One telemetry file by its path, through all its incarnations."""
 
     __slots__ = (
-        "accepted", "captured", "closing", "departed", "facts", "failure", "fruitless", "id", "incarnation",
+        "accepted", "captured", "closing", "damaged", "departed", "facts", "failure", "fruitless", "id", "incarnation",
         "last_stamp", "leaf", "lost", "name", "next_reset", "not_before", "part_since", "pending", "place", "refused",
         "retention", "rewrites", "rotation", "seals", "segments", "successors", "synced",
     )  # fmt: skip
@@ -101,6 +101,8 @@ class Stream:
         self.rotation, self.retention = rules
         self.segments: list[Segment] = []
         """By position. The last one may be the open part: it is a segment that is not published yet."""
+        self.damaged: tuple[Extent, ...] = ()
+        """What segments without a readable index held when the archive was read: nobody can read it."""
         self.incarnation: Incarnation | None = None
         self.pending: tuple[Segment, ...] = ()
         """Segments of this incarnation whose release is not complete, oldest first."""

@@ -41,9 +41,9 @@ class Loader:
             self.tools.audit.write("error", reason="copied segments", path=path, why=why)
             _log.warning("segments are left alone", directory=path, why=why)
         self.ages.witness(segments)
-        for name, error in left.damaged:
-            self.tools.audit.write("error", reason="damaged segment", path=os.path.join(place.archive.path, name))
-            _log.warning("a segment cannot be read", error=error)
+        for one in left.damaged:
+            self.tools.audit.write("error", reason="damaged segment", path=os.path.join(place.archive.path, one.name))
+            _log.warning("a segment cannot be read", error=one.error)
         if self.reading:
             self.recovery.peek_all(place, left)
         else:
@@ -51,6 +51,7 @@ class Loader:
         self.recovery.expect(place)
         for stream in self.catalog.all():
             if stream.place is place:
+                stream.damaged = tuple(one.extent for one in left.damaged if one.stream_id == stream.id)
                 self._restore(stream)
         if not self.reading:
             self._publish_found(place)

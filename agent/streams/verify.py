@@ -54,10 +54,10 @@ def verify(config: Config) -> list[Finding]:
 
 def _place(place: Place) -> Iterator[Finding]:
     _, left = read_archive(place)
-    for name, error in left.damaged:
-        path = os.path.join(place.archive.path, name)
+    for one in left.damaged:
+        path = os.path.join(place.archive.path, one.name)
         hint = "if the agent made it, its end is gone: restore it from a copy; `zcat` may still read its beginning"
-        yield Finding(printable(path), "", None, f"no readable index: {error.what}", hint, "error")
+        yield Finding(printable(path), "", None, f"no readable index: {one.error.what}", hint, "error")
 
 
 def _stream(stream: Stream) -> Iterator[Finding]:

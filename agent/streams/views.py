@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from agent.kit.clock import Clock
 from agent.streams.catalog import Place, Stream
 from agent.streams.live import NO_LOG
-from agent.streams.position import Identity
+from agent.streams.position import Extent, Identity
 from agent.streams.segment import Segment
 
 Growth = tuple[tuple[int, float], ...]
@@ -46,6 +46,8 @@ class View:
     kept its place."""
     document: bool = False
     """The live file is refused for what is in it: it is no log, so nobody waits for it."""
+    damaged: tuple[Extent, ...] = ()
+    """What segments hold that nobody can read, because their index is damaged."""
 
     @property
     def readable(self) -> int:
@@ -78,6 +80,7 @@ def view(stream: Stream) -> View:
         since=stream.facts.since_wall,
         begins=life.base + life.hollow if life and life.hollow and not life.sealed else 0,
         document=stream.refused is not None and stream.refused.reason in NO_LOG,
+        damaged=stream.damaged,
     )
 
 

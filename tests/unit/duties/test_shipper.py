@@ -284,6 +284,29 @@ def test_case_9_a_segment_whose_end_is_damaged_is_told_and_holds_nothing_up(
     assert b"damaged segment" in (tmp_path / ".telemetry-agent/audit.jsonl").read_bytes()
 
 
+@pytest.mark.parametrize("which", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2]], ids=str)
+def test_case_9_a_new_forward_counts_every_segment_whose_end_is_damaged(
+    tmp_path: Path, server: Hostile, which: list[int]
+) -> None:
+    """Case 9: the oldest ones too, before which nothing lies that says where the stream began."""
+    with Yard(tmp_path, forward(server)) as yard:
+        for first in (0, 300, 600):
+            yard.write(spans(first, first + 300, 1000))
+            yard.look()
+            yard.seal()
+        yard.write(spans(900, 910))
+    segments = sorted(tmp_path.glob("*.gz"), key=lambda one: (len(one.name), one.name))
+    for number in which:
+        segments[number].write_bytes(segments[number].read_bytes()[:-100])
+
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.run(lambda: yard.status().delivered >= 910 - 300 * len(which) and not yard.status().backlog_bytes)
+        unreadable = yard.status().unreadable_bytes
+
+    lost = sum(len(spans(300 * number, 300 * number + 300, 1000)) for number in which)
+    assert lost == unreadable
+
+
 def test_case_9_a_segment_that_was_put_together_twice_is_delivered_once(tmp_path: Path, server: Hostile) -> None:
     """Case 9: two copies in one file: its index tells of one."""
     with Yard(tmp_path, forward(server)) as yard:
