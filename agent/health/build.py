@@ -57,7 +57,6 @@ def _make(rule: rules.Check, around: Surroundings, timeout: float) -> Check:  # 
         loop,
         memory,
         pressure,
-        process,
         sink,
         stream,
         tcp,
@@ -82,6 +81,8 @@ def _make(rule: rules.Check, around: Surroundings, timeout: float) -> Check:  # 
         case rules.Dns():
             return dns.DnsCheck(rule)
         case rules.Process():
+            from agent.health import process  # psutil, only where it is asked for
+
             return process.ProcessCheck(rule, around.procfs)
         case rules.Command():
             return command.CommandCheck(rule, around.clock, timeout)

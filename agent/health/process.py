@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+import psutil
+
 from agent.config.checks import Process
 from agent.health.check import Finding, healthy, unhealthy
 
@@ -14,13 +16,13 @@ class ProcessCheck:
 
     def __init__(self, rule: Process, procfs: str) -> None:
         self._rule = rule
-        self._procfs = procfs
         self._pattern = re.compile(rule.command_line)
+        psutil.PROCFS_PATH = procfs  # the host's, where it is mounted in; the same for all checks
 
     def run(self) -> Finding:
         """Look through procfs; OSError where there is none."""
         rule = self._rule
-        count = sum(self._matches(name) for name in os.listdir(self._procfs) if name.isdigit())
+        count = sum(map(self._matches, psutil.pids()))
         message = f"{count} processes match {rule.command_line!r}"
         if count < rule.at_least:
             hint = "with hidepid or ProtectProc= the processes of other users cannot be seen"
@@ -29,12 +31,11 @@ class ProcessCheck:
             return unhealthy(f"{message}, expected at most {rule.at_most}", value=count)
         return healthy(message, value=count)
 
-    def _matches(self, pid: str) -> bool:
-        if int(pid) == os.getpid():
+    def _matches(self, pid: int) -> bool:
+        if pid == os.getpid():
             return False
         try:
-            with open(f"{self._procfs}/{pid}/cmdline", "rb") as file:
-                line = file.read(64 << 10)
-        except OSError:  # it ended meanwhile, or may not be seen
+            line = psutil.Process(pid).cmdline()
+        except psutil.Error:  # it ended meanwhile, is a zombie, or may not be seen
             return False
-        return bool(self._pattern.search(line.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")))
+        return bool(self._pattern.search(" ".join(line)))

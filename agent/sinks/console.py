@@ -6,11 +6,10 @@ consumer down and nobody else; one that went away is a failure that may pass.
 
 from __future__ import annotations
 
-import os
-import select
+from concurrent.futures import ThreadPoolExecutor
 
+import aiofiles
 import anyio
-import anyio.to_thread
 
 from agent.sinks.base import ErrorClass, Outcome, Retry
 from agent.streams.batch import Batch
@@ -24,32 +23,33 @@ class ConsoleSink:
         self.destination = destination
         # One writer at a time: two batches at once would mix their lines on a pipe.
         self._turn = anyio.Lock()
+        # A thread of its own: a pipe that nobody reads holds neither the process nor anybody else's thread.
+        self._thread = ThreadPoolExecutor(1, "console")
 
     async def send(self, batch: Batch) -> Outcome:
         """Write every record. A write that fails half way is written again whole: at least once, as everywhere.
 
-        Takes as long as the reader at the other end does. A cancelled call leaves its thread behind: a pipe that
-        nobody reads must not hold the process.
+        Takes as long as the reader at the other end does. A cancelled call leaves its write behind.
         """
         body = b"".join(record if record.endswith(b"\n") else record + b"\n" for record in batch.records)
         async with self._turn:
             try:
-                await anyio.to_thread.run_sync(_write, self._fd, body, abandon_on_cancel=True)
+                await self._write(body)
             except OSError as error:
                 raise Retry(f"{self.destination} did not take the batch: {error.strerror}", ErrorClass.IO) from error
         return Outcome(sent_bytes=len(body))
 
     async def aclose(self) -> None:
-        """Nothing to give back: the descriptor is not ours."""
+        """Let go of the thread; the descriptor is not ours."""
+        self._thread.shutdown(wait=False)
 
-
-def _write(fd: int, body: bytes) -> None:
-    rest = memoryview(body)
-    while rest:
-        try:
-            rest = rest[os.write(fd, rest) :]
-        except BlockingIOError:
-            # O_NONBLOCK lies on the open file, which we share with whoever gave it to us: wait, don't change it.
-            poll = select.poll()
-            poll.register(fd, select.POLLOUT)
-            poll.poll()
+    async def _write(self, body: bytes) -> None:
+        file = await aiofiles.open(self._fd, "wb", buffering=0, closefd=False, executor=self._thread)
+        rest = memoryview(body)
+        while rest:
+            # None: O_NONBLOCK lies on the open file, which we share with whoever gave it to us: wait, don't change it.
+            written: int | None = await file.write(rest)
+            if written is None:
+                await anyio.wait_writable(self._fd)
+            else:
+                rest = rest[written:]
