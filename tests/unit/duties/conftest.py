@@ -1,4 +1,4 @@
-"""A keeper in a directory of its own, and a server to deliver to."""
+"""A keeper in a directory of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from agent.kit.units import Size
 from agent.metrics import Metrics
 from tests.support.bench import lines
 from tests.support.clock import ManualClock
-from tests.support.hostile import Hostile, serving
 
 KEEP = Retention(keep=0, max_age=None, max_total=None)
 
@@ -79,10 +78,3 @@ def house(tmp_path: Path) -> Iterator[House]:
     made.open()
     yield made
     made.keeper.close()
-
-
-@pytest.fixture
-def server() -> Iterator[Hostile]:
-    """A server that takes everything until it is told otherwise."""
-    with serving() as hostile:
-        yield hostile

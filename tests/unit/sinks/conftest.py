@@ -16,13 +16,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
-def server() -> Iterator[Hostile]:
-    """A server that does what it is told."""
-    with serving() as hostile:
-        yield hostile
-
-
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with `ca.pem`, and `server.pem`, `client.pem` with their keys, signed by it."""
