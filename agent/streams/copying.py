@@ -148,7 +148,8 @@ class Copier:
             data = view[:stop]
             draft.head = draft.head or bytes(data[:PROBE])
             if not _still_there(draft, data, at):
-                break  # what it was, a truncation or a rewrite, the comparison says
+                draft.stream.captured = (draft.stream.captured[0], -1)
+                break  # what it was, a truncation or a rewrite, the comparison says, or the next look
             lines = _count_lines(self._buffer, stop)
             part.append(data, position=draft.base + at, physical=at, seen=now, compress=compress, records=lines)
             draft.tail = (draft.tail + bytes(data[-2 * PROBE :]))[-2 * PROBE :]

@@ -112,6 +112,8 @@ class Sealer:
 
     def _capture(self, outcomes: Sequence[Sealed], most: int = SEGMENT_LIMIT) -> None:
         now = self._tools.clock.monotonic()
+        for one in outcomes:
+            one.stream.captured = (now, one.stream.facts.size)  # whoever finds that it is not takes that back
         pairs = [(one, draft) for one in outcomes if (draft := one.attempt(partial(self._capture_one, most)))]
         try:
             self._hold([draft for _, draft in pairs])
@@ -123,8 +125,8 @@ class Sealer:
             if draft.problem is None:
                 one.bytes, one.records = draft.part.end - draft.part.start, draft.part.records
         for one in outcomes:
-            again = one.error is not None or one.stream.closing or one.more
-            one.stream.captured = (now, -1 if again else one.stream.facts.size)
+            if one.error is not None or one.stream.closing or one.more:
+                one.stream.captured = (now, -1)
 
     def _capture_one(self, most: int, outcome: Sealed) -> Draft | None:
         return self.copier.capture(outcome.stream, most)

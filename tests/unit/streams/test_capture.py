@@ -68,6 +68,28 @@ def test_live_bytes_are_captured_released_and_published_at_rotation(make: Make) 
     assert {} == bench.lost()
 
 
+@pytest.mark.parametrize("step", [*CAPTURED[:2], "copy.created"])
+def test_a_restart_while_it_is_captured_is_captured_too(make: Make, step: str) -> None:
+    """What is new has the size of what was there, so only the truncation itself tells that there is something."""
+    bench = capturing(make)
+    writer = bench.writer("truncate").write(big(0, 10))
+    tick(bench)
+    writer.restart().write(big(10, 20))
+
+    def restart() -> None:
+        writer.restart().write(big(20, 30))
+
+    with at(step, restart) as reached:
+        tick(bench)
+        tick(bench)
+    for _ in range(3):
+        tick(bench)
+
+    assert reached[step]
+    assert b"" == bench.live()
+    assert bench.sealed() + content(bench) in (big(0, 30), big(0, 10) + big(20, 30))
+
+
 def test_a_restart_with_truncation_loses_only_what_came_after_the_last_capture(make: Make) -> None:
     """The Collector's default: what it wipes was captured; only the bytes since are lost, counted and shown."""
     bench = capturing(make)
