@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.streams.catalog import Catalog, Place
@@ -49,7 +49,7 @@ class Lookout:
                 self.tools.changed(stream)
         if leaves is None:
             if self.catalog.config.files.recursive:
-                self._descend(place, looked.directories)
+                self._descend(place, looked)
             self.survey.swept = self.survey.swept or relative == ""
             if self.tools.forgetful.why:
                 self.tools.remember_owed(self.catalog.all())
@@ -60,18 +60,21 @@ class Lookout:
         for relative in list(self.catalog.places):
             self.look(relative, None)
 
-    def _descend(self, place: Place, names: Sequence[str]) -> None:
-        for name in names:
+    def _descend(self, place: Place, looked: Looked) -> None:
+        """Take up what is new below; what is found there is found by this look."""
+        for name in looked.directories:
             known = self.catalog.places.get(place.stream_name(name))
             if known and not self.grounds.stands(known):
                 self._leave(known)
-        found = [below for name in names if (below := self.grounds.below(place, name))]
+        found = [below for name in looked.directories if (below := self.grounds.below(place, name))]
         if found and self._left:
             self.loader.recovery.hints, self._left = self.tools.hints.load(), False
         for below in found:
             self.loader.load(below)
         for below in found:
-            self.look(below.relative, None)
+            inside = self.look(below.relative, None)
+            looked.touched += inside.touched
+            looked.suspects += inside.suspects
 
     def _leave(self, place: Place) -> None:
         """The directory was removed, or has another name: what is in it is taken up where it is found again."""

@@ -135,6 +135,18 @@ def test_a_schedule_follows_a_clock_that_is_set(tmp_path: Path, jump: float) -> 
     house.keeper.close()
 
 
+def test_what_lies_in_a_new_directory_below_comes_due(tmp_path: Path) -> None:
+    """Also when nobody writes there any more: it is found with its directory, however deep, and no look is owed."""
+    house = House(tmp_path, files=Files(recursive=True))
+    (tmp_path / "deep/er").mkdir(parents=True)
+    Writer(tmp_path / "deep/er" / LEAF).write(big(0, 50)).close()
+    house.open()
+    house.step()
+
+    assert 1 == len(list((tmp_path / "deep/er").glob("*.gz")))
+    house.keeper.close()
+
+
 def test_nothing_whole_is_tried_ever_later(house: House) -> None:
     """A due stream without a line end is not copied at every step."""
     writer = Writer(house.path / LEAF).write(b'{"x":"' + b"y" * 20_000)
