@@ -332,6 +332,7 @@ def test_one_worker_of_sixteen_probes_the_first_target() -> None:
     lease = routes.pick()
     assert lease is not None
     routes.failed(lease)
+    assert taken(routes, 3) == ["b", "b", "b"]
     clock.sleep(60)
 
     assert taken(routes, 16) == ["a"] + ["b"] * 15
@@ -344,6 +345,7 @@ def test_traffic_comes_back_to_the_first_target() -> None:
     lease = routes.pick()
     assert lease is not None
     routes.failed(lease)
+    assert taken(routes, 3) == ["b", "b", "b"]
     clock.sleep(60)
     probe = routes.pick()
     assert probe is not None
