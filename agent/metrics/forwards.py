@@ -28,7 +28,8 @@ _FORWARD: dict[str, tuple[str, tuple[str, ...], str]] = {
     "forward_dead_lettered_records": ("counter", _WHO, "Records put into the dead letters."),
     "forward_empty_records": ("counter", _WHO, "Records with nothing in them to send."),
     "forward_filtered_records": (
-        "counter", (*_WHO, "reason"), "Records of which filter or sampling left nothing to send, or that waited when the cursor was reset."
+        "counter", (*_WHO, "reason"),
+        "Records of which filter or sampling left nothing to send, or that waited when the cursor was reset."
     ),
     "forward_dropped_items": (
         "counter", (*_WHO, "reason"), "Spans, log records and data points left out by filter or sampling."
