@@ -102,16 +102,6 @@ def allocate(fd: int, length: int) -> None:
     _call("fallocate", fd, 0, ctypes.c_int64(0), ctypes.c_int64(length))
 
 
-def inotify() -> int:
-    """A new inotify instance, whose reads do not wait. EMFILE: this user has too many of them."""
-    return _call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
-
-
-def inotify_watch(fd: int, path: str, mask: int) -> int:
-    """Watch `path`; the number that its events carry. ENOSPC: this user has too many watches."""
-    return _call("inotify_add_watch", fd, os.fsencode(path), ctypes.c_uint32(mask))
-
-
 def birth_time(fd: int) -> int | None:
     """When the inode behind `fd` was made, in nanoseconds since 1970 UTC; None where it is not recorded."""
     buffer = ctypes.create_string_buffer(256)

@@ -147,11 +147,11 @@ def test_log_records_are_written_with_their_trace_or_without(tmp_path: Path) -> 
     assert Counts(written=2) == exporter.counts
 
 
-def test_importing_it_loads_no_server() -> None:
+def test_importing_it_loads_no_server_and_no_watcher() -> None:
     """An application gets exporters, not an agent."""
     code = "import sys, agent.sdk; print(*sorted(name.partition('.')[0] for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
-    unwanted = {"uvicorn", "starlette", "anyio", "httpx", "structlog", "prometheus_client"}
+    unwanted = {"uvicorn", "starlette", "watchfiles", "anyio", "httpx", "structlog", "prometheus_client"}
     assert set() == unwanted & set(done.stdout.split())
 
 

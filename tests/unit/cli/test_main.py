@@ -281,7 +281,7 @@ def test_starting_costs_no_tables_and_no_clients(arguments: list[str]) -> None:
         "from agent.cli import main\n"
         f"try: main({arguments!r})\n"
         "except SystemExit: pass\n"
-        "print(sorted({'rich', 'httpx', 'http.client', 'starlette', 'asyncio'} & set(sys.modules)))\n"
+        "print(sorted({'rich', 'httpx', 'http.client', 'watchfiles', 'starlette', 'asyncio'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 

@@ -10,17 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from agent.config import Files
 from agent.duties import watcher as module
 from agent.duties.cadence import Look
-from agent.duties.events import Notify
+from agent.duties.events import Changes, Notify, rust_notify
 from agent.duties.watcher import Watcher
 from agent.kit import linux
 from agent.kit.clock import SystemClock
-from agent.kit.inotify import Changes, Inotify
 from agent.kit.units import Duration
 
 ALL = Look("", None)
@@ -29,7 +29,9 @@ ALL = Look("", None)
 class Bench:
     """A watcher whose wakes are counted, on the machine's clock."""
 
-    def __init__(self, root: Path, notify: Callable[[list[str]], Notify] = Inotify, *, recursive: bool = False) -> None:
+    def __init__(
+        self, root: Path, notify: Callable[[list[str]], Notify] = rust_notify, *, recursive: bool = False
+    ) -> None:
         self.woken = threading.Event()
         self.files = Files(recursive=recursive, scan_interval=Duration("1h"))
         self.watcher = Watcher(
@@ -66,33 +68,30 @@ class Bench:
 
 
 class Fake:
-    """An instance that a test drives."""
+    """An instance of RustNotify that a test drives."""
 
     def __init__(self, paths: list[str]) -> None:
         self.paths = paths
         self.closed = threading.Event()
-        self.news: queue.SimpleQueue[Changes | Exception] = queue.SimpleQueue()
-        self.stirred = threading.Semaphore(0)
+        self.news: queue.Queue[Changes | Exception] = queue.Queue()
+        self.held: Changes = set()
 
-    def put(self, news: Changes | Exception) -> None:
-        """Let that come, and end the waiting for it."""
-        self.news.put(news)
-        self.stirred.release()
-
-    def wait(self) -> None:
-        """Until the test put something in."""
-        self.stirred.acquire()
-
-    def end(self) -> None:
-        """Nobody waits any more."""
-        self.stirred.release()
-
-    def read(self) -> Changes:
-        """What the test put in, one at a time."""
-        news = set() if self.news.empty() else self.news.get()
-        if isinstance(news, Exception):
-            raise news
-        return news
+    def watch(
+        self, debounce_ms: int, step_ms: int, timeout_ms: int, stop_event: threading.Event | None
+    ) -> Changes | Literal["signal", "stop", "timeout"]:
+        """Give what the test put in; to the last call, which nothing stops, what was held back for it."""
+        assert debounce_ms == step_ms
+        if stop_event is None:
+            return self.held if self.held and timeout_ms else "timeout"
+        while not stop_event.is_set():
+            try:
+                news = self.news.get(timeout=0.005)
+            except queue.Empty:
+                continue
+            if isinstance(news, Exception):
+                raise news
+            return news
+        return "stop"
 
     def close(self) -> None:
         """Note it."""
@@ -221,7 +220,7 @@ def test_only_the_hot_directory_loses_its_watch(tmp_path: Path) -> None:
     bench.watcher.due(now + 60)
 
     assert [fake.paths for fake in factory.made] == [[str(tmp_path), str(tmp_path / "sub")], [str(tmp_path / "sub")]]
-    factory.made[1].put({("changed", str(tmp_path / "sub" / "b.json"))})
+    factory.made[1].news.put({(2, str(tmp_path / "sub" / "b.json"))})
     assert bench.woken.wait(10)
     assert Look("sub", frozenset({"b.json"})) in bench.watcher.due(now + 61)
     bench.watcher.close()
@@ -232,7 +231,7 @@ def test_what_an_old_watch_still_holds_is_handed_on(tmp_path: Path) -> None:
     factory = Factory()
     bench = Bench(tmp_path, factory)
     bench.due()
-    factory.made[0].news.put({("changed", str(tmp_path / "a.json"))})
+    factory.made[0].held = {(2, str(tmp_path / "a.json"))}
     watch = bench.watcher._watch
     assert watch
     watch.stop()
@@ -245,9 +244,9 @@ def test_what_an_old_watch_still_holds_is_handed_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "hint"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "fs.inotify.max_user_watches"),
-        (OSError(errno.EMFILE, "Too many open files"), "max_user_instances"),
-        (OSError(errno.ENOSYS, "Function not implemented"), "not implemented"),
+        (OSError(errno.ENOSPC, "OS file watch limit reached."), "fs.inotify.max_user_watches"),
+        (RuntimeError("Error creating recommended watcher: Too many open files (os error 24)"), "max_user_instances"),
+        (RuntimeError("unknown"), "unknown"),
     ],
 )
 def test_polling_takes_over_where_events_are_refused(tmp_path: Path, error: Exception, hint: str) -> None:
@@ -270,7 +269,7 @@ def test_polling_takes_over_where_events_are_refused(tmp_path: Path, error: Exce
 
 def test_a_watch_that_keeps_dying_is_tried_ever_less_often(tmp_path: Path) -> None:
     """Each failure doubles the wait up to ten minutes; a long time without one makes it short again."""
-    broken = OSError(errno.EIO, "broken")
+    broken = RuntimeError("broken")
     bench = Bench(tmp_path, Factory(*[broken] * 8))
     now = time.monotonic()
     waits = []
@@ -290,27 +289,40 @@ def test_a_watch_that_dies_is_noticed_at_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path, factory)
     bench.due()
 
-    factory.made[0].put(OSError("read \x1b failed"))
+    factory.made[0].news.put(RuntimeError("rust \x1b panicked"))
     assert bench.woken.wait(10)
     bench.due()
 
     status = bench.watcher.status()
-    assert (status.mode, status.why) == ("polling", "events don't work: read \\x1b failed")
+    assert (status.mode, status.why) == ("polling", "events don't work: rust \\x1b panicked")
     assert factory.made[0].closed.wait(10)
     bench.watcher.close()
 
 
-def test_names_and_paths_that_are_not_utf8_are_watched(tmp_path: Path) -> None:
-    """An event names them as a listing does."""
+def test_a_name_that_is_not_utf8_leads_to_polling(tmp_path: Path) -> None:
+    """The event library cannot tell of such a name and breaks; the watcher goes on without it."""
+    bench = Bench(tmp_path)
+    bench.due()
+
+    os.close(os.open(os.fsencode(tmp_path) + b"/\xff.json", os.O_CREAT | os.O_WRONLY))
+    assert bench.woken.wait(10)
+    bench.due()
+
+    assert bench.watcher.status().mode == "polling"
+    bench.watcher.close()
+
+
+def test_a_path_that_is_not_utf8_is_polled(tmp_path: Path) -> None:
+    """And says so; it does not keep events from the others."""
     odd = os.fsencode(tmp_path) + b"/\xff"
     os.mkdir(odd)
     bench = Bench(tmp_path)
     bench.watcher.manage({"": str(tmp_path), "\udcff": os.fsdecode(odd)})
     bench.due()
 
-    os.close(os.open(odd + b"/\xfe.json", os.O_CREAT | os.O_WRONLY))
-    bench.wait_for(Look("\udcff", frozenset({"\udcfe.json"})))
-    assert bench.watcher.status().mode == "events"
+    assert bench.watcher.status().mode == "polling"
+    assert bench.watcher.status().why == "\\udcff: its path is not UTF-8, which the event library cannot take"
+    assert bench.watcher._covered == {""}
     bench.watcher.close()
 
 
@@ -388,17 +400,6 @@ def test_a_new_subdirectory_leads_to_a_listing_where_they_count(tmp_path: Path) 
     bench.due()
 
     (tmp_path / "sub").mkdir()
-    bench.wait_for(ALL)
-    bench.watcher.close()
-
-
-def test_events_that_the_kernel_dropped_lead_to_a_listing(tmp_path: Path) -> None:
-    """Which names they were of is not known: every name is looked at."""
-    factory = Factory()
-    bench = Bench(tmp_path, factory)
-    bench.due()
-
-    factory.made[0].put({("unknown", str(tmp_path))})
     bench.wait_for(ALL)
     bench.watcher.close()
 
