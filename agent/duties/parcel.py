@@ -109,12 +109,15 @@ class Parcel:
     """The memory that it may take."""
     given_up: bool = False
     """The cursor was set elsewhere: what is not sent yet will not be, and the cursor is not this batch's any more."""
+    _left_out: set[int] = field(default_factory=set)
+    """Where the records begin that `leave_out` has counted."""
 
     def leave_out(self, part: Part, why: str) -> None:
-        """The records of a part end here, those that are dead letters for another part of theirs excepted."""
-        dead = {one.start for one in self.refused}
-        count = sum(start not in dead for start, _ in part.places)
-        self.filtered[why] = self.filtered.get(why, 0) + count
+        """The records of a part end here, each once: another part of it may be a dead letter, or was left out too."""
+        ended = {one.start for one in self.refused} | self._left_out
+        starts = {start for start, _ in part.places} - ended
+        self._left_out |= starts
+        self.filtered[why] = self.filtered.get(why, 0) + len(starts)
 
     @property
     def dead(self) -> int:

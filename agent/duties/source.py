@@ -76,6 +76,7 @@ class Source:
         """Go on from `position`."""
         self._resend.pop(view.stream_id, None)
         self._rest = None
+        self.wanted = 0
         self._met.add(view.stream_id)
         self._cursors.reset(view.name, view.stream_id, position)
 

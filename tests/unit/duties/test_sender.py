@@ -16,6 +16,7 @@ from tests.support.yard import (
     bodies,
     forward,
     letters,
+    log,
     numbers,
     once,
     settled,
@@ -249,6 +250,24 @@ def test_a_reset_gives_up_what_waits(tmp_path: Path, server: Hostile, answer: Sa
     assert (5, 2, 3, 0) == (now.read, now.delivered, now.filtered, now.unsettled)
     assert {0, 1, 2} == set(numbers(bodies(server)[:1]))
     assert once(3, 5) == numbers(body for body in bodies(server) if b'"n0"' not in body)
+
+
+def test_a_reset_counts_a_record_of_two_signals_once(tmp_path: Path, server: Hostile) -> None:
+    """It travels in two requests, and both are given up: the books stay balanced, and nothing is below zero."""
+    server.will(Say(503))
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(span(0)[:-2] + b"," + log(0)[1:])
+        moved: list[int] = []
+
+        def until() -> bool:
+            if not moved and yard.status().retries:
+                moved.append(len(yard.forwards.reset_cursor("out", [], position=2**62)))
+            return bool(moved) and settled(yard, 1)()
+
+        yard.run(until)
+        now = yard.status()
+
+    assert (1, 0, 1) == (now.read, now.delivered, now.filtered)
 
 
 def test_a_reset_to_the_same_place_sends_again(tmp_path: Path, server: Hostile) -> None:

@@ -89,3 +89,17 @@ def test_what_could_not_be_read_is_looked_at_again(
 
     assert found is not None
     assert 3 == found.records
+
+
+def test_a_reset_wants_nothing_of_what_it_passed(tmp_path: Path) -> None:
+    """Memory for a long record is not waited for any more: while it lacks, nobody would look at what comes next."""
+    with yard_of(tmp_path) as yard:
+        yard.write(spans(0, 1, width=100_000))
+        yard.look()
+        found = yard.forwards.consumers["out"]._intake.source
+        found.find(NOW, 1_000)
+        before = found.wanted
+        yard.forwards.reset_cursor("out", [], position=2**62)
+
+    assert before > 100_000
+    assert 0 == found.wanted
