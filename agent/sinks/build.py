@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agent.config import Forward, SignalRule
 from agent.kit.clock import Clock
 from agent.kit.disk import Directory
-from agent.kit.errors import ConfigError
+from agent.kit.errors import AgentError, ConfigError
 from agent.sinks.base import Outcome, Sink
 from agent.sinks.secrets import resolve, resolve_all
 from agent.streams.batch import Batch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def build(forward: Forward, clock: Clock, environ: Mapping[str, str]) -> list[Sink]:
-    """The sinks in order of preference. Raises ConfigError for what cannot be used, OSError for a directory."""
+    """The sinks in order of preference. Raises ConfigError for what cannot be used, AgentError for a directory."""
     if forward.kind == "console":
         from agent.sinks.console import ConsoleSink
 
@@ -28,7 +28,12 @@ def build(forward: Forward, clock: Clock, environ: Mapping[str, str]) -> list[Si
     if forward.kind == "file":
         from agent.sinks.file import FileSink
 
-        return [FileSink(Directory.make(forward.directory))]
+        try:
+            return [FileSink(Directory.make(forward.directory))]
+        except OSError as error:
+            what = f"forward {forward.name}: its directory cannot be made or opened: {error.strerror}"
+            hint = "it is named in forward.directory; the agent must be able to make files in it"
+            raise AgentError(what, path=forward.directory, hint=hint) from error
     try:
         return [_otlp(forward, endpoint, clock, environ) for endpoint in forward.endpoints]
     except ConfigError as error:

@@ -10,7 +10,7 @@ import pytest
 
 from agent.config import Forward, SignalRule
 from agent.kit.clock import SystemClock
-from agent.kit.errors import ConfigError
+from agent.kit.errors import AgentError, ConfigError
 from agent.sinks.base import Sink
 from agent.sinks.build import build
 from agent.sinks.secrets import resolve
@@ -71,3 +71,14 @@ def test_a_secret_that_is_not_there_is_a_configuration_error(text: str) -> None:
     """It names the variable or the file."""
     with pytest.raises(ConfigError, match=r"NOT_THERE|/not/there"):
         resolve(text, {})
+
+
+async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """With its forward, and with what to do: a start tells it to whoever configured it."""
+    (tmp_path / "file").write_bytes(b"")
+    path = f"{tmp_path}/file/below"
+    with pytest.raises(AgentError, match="forward out: its directory cannot be made") as caught:
+        build(Forward(name="out", kind="file", directory=path), SystemClock(), {})
+
+    assert path == caught.value.path
+    assert "forward.directory" in caught.value.hint
