@@ -69,10 +69,12 @@ class Directory(Handle):
         for name in relative.split("/"):
             if name in ("", "."):
                 continue
-            below = here.make_child(name, mode)
-            if here is not self:
-                here.close()
-            here = below
+            above = here
+            try:
+                here = above.make_child(name, mode)
+            finally:
+                if above is not self:
+                    above.close()
         return here if here is not self else self.open_child(".")
 
     def __repr__(self) -> str:

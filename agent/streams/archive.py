@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import NamedTuple
 
 from agent.kit.disk import Directory
@@ -81,7 +83,8 @@ def fill(catalog: Catalog, place: Place, segments: list[Segment]) -> list[Segmen
     for one in segments:
         groups.setdefault((place.stream_name(os.path.basename(one.stream)), one.stream_id), []).append(one)
     known = {stream.id: stream for stream in catalog.all()}
-    copies = [key for key, group in groups.items() if _copied(catalog, known.get(key[1]), key[0], group[0])]
+    elsewhere = cache(partial(_ids, catalog))
+    copies = [key for key, group in groups.items() if _copied(catalog, known.get(key[1]), key[0], group[0], elsewhere)]
     left_out = [one for key in copies for one in groups.pop(key)]
     for (name, stream_id), group in sorted(groups.items(), key=lambda item: -max(s.sealed_at for s in item[1])):
         group.sort(key=lambda one: (one.extent.start, one.extent.end, one.sealed_at))
@@ -97,25 +100,22 @@ def fill(catalog: Catalog, place: Place, segments: list[Segment]) -> list[Segmen
     return left_out
 
 
-def _copied(catalog: Catalog, known: Stream | None, name: str, one: Segment) -> bool:
+def _copied(
+    catalog: Catalog, known: Stream | None, name: str, one: Segment, elsewhere: Callable[[str], set[str]]
+) -> bool:
     """True when a segment's stream is `known` elsewhere, or when the directory that it names still has some of it."""
     if known is not None and not known.segments and not known.facts.looked:
         del catalog.streams[known.name]  # a hint alone said that it is there
         return False
-    return known is not None or (one.stream != name and _kept_elsewhere(catalog, one))
+    return known is not None or (one.stream != name and one.stream_id in elsewhere(os.path.dirname(one.stream)))
 
 
-def _kept_elsewhere(catalog: Catalog, one: Segment) -> bool:
-    try:
-        root = catalog.places[""].archive
-        with Directory.open(os.path.join(root.path, os.path.dirname(one.stream))) as there:
-            found = [name for name in there.names() if name.endswith(".gz") and names.parse(name)]
-            return any(_of(there, name, one.stream_id) for name in found)
-    except OSError:
-        return False
-
-
-def _of(directory: Directory, name: str, stream_id: str) -> bool:
-    with suppress(OSError, CorruptError):
-        return segment.load(directory, name).stream_id == stream_id
-    return False
+def _ids(catalog: Catalog, relative: str) -> set[str]:
+    """The ids of the streams that have segments in a directory: read once, however many were moved or copied."""
+    found: set[str] = set()
+    with suppress(OSError), Directory.open(os.path.join(catalog.places[""].archive.path, relative)) as there:
+        for name in there.names():
+            if name.endswith(".gz") and names.parse(name):
+                with suppress(OSError, CorruptError):
+                    found.add(segment.load(there, name).stream_id)
+    return found

@@ -78,16 +78,30 @@ class Grounds:
         relative = f"{place.relative}/{name}" if place.relative else name
         if relative in self._catalog.places or name.startswith(".") or self._is_archive(place, name):
             return None
+        opened = len(self._opened)
         try:
-            home = self._open_below(place, name)
+            found = self._place(relative, self._open_below(place, name))
         except (OSError, AgentError) as error:
-            text = f"{printable(relative)} is left out: {printable(str(error))}"
-            if self._left_out.get(relative) != text:
-                self._left_out[relative] = text
-                _log.warning("a directory below is left out", directory=relative, error=error)
+            while len(self._opened) > opened:
+                self._opened.pop().close()  # with its lock, or the next look would meet it
+            self._tell(relative, error)
             return None
         self._left_out.pop(relative, None)
-        return self._place(relative, home)
+        return found
+
+    def give_up(self, place: Place, error: Exception) -> None:
+        """What is in a directory below could not be read, and nobody reads there yet: the next look begins anew."""
+        del self._catalog.places[place.relative]
+        for directory in {id(one): one for one in (place.archive, place.home)}.values():
+            self._opened.remove(directory)
+            directory.close()
+        self._tell(place.relative, error)
+
+    def _tell(self, relative: str, error: Exception) -> None:
+        text = f"{printable(relative)} is left out: {printable(str(error))}"
+        if self._left_out.get(relative) != text:
+            self._left_out[relative] = text
+            _log.warning("a directory below is left out", directory=relative, error=error)
 
     def stands(self, place: Place) -> bool:
         """True while a directory below is still the one at its path."""

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.streams.catalog import Catalog, Place
+from agent.kit.errors import AgentError, StoppingError
+from agent.streams.catalog import Catalog, Place, Stream
 from agent.streams.departure import Departures
 from agent.streams.examine import acquaint, examine
 from agent.streams.grounds import Grounds
@@ -69,9 +70,7 @@ class Lookout:
         found = [below for name in looked.directories if (below := self.grounds.below(place, name))]
         if found and self._left:
             self.loader.recovery.hints, self._left = self.tools.hints.load(), False
-        for below in found:
-            self.loader.load(below)
-        for below in found:
+        for below in [one for one in found if self._loaded(one)]:
             inside = self.look(below.relative, None)
             looked.touched += inside.touched
             looked.suspects += inside.suspects
@@ -79,20 +78,40 @@ class Lookout:
     def _leave(self, place: Place) -> None:
         """The directory was removed, or has another name: what is in it is taken up where it is found again."""
         for relative, below in list(self.catalog.places.items()):
-            if relative.startswith(f"{place.relative}/"):
+            if relative.startswith(f"{place.relative}/") and relative in self.catalog.places:
                 self._leave(below)
         for stream in self.survey.list(place).suspects:
             examine(self.tools, self.departures, stream)
         removed = os.fstat(place.home.fd).st_nlink == 0
         for stream in [one for one in self.catalog.all() if one.place is place]:
-            name = stream.name
             if not removed:
                 stream.name = ""  # it may be found elsewhere, by its id: what gets its name is another stream
             self.tools.remember(stream)
-            self.loader.rounds.drop(stream)
-            stream.facts.there, stream.departed, stream.pending, stream.segments = False, None, (), []
-            if self.catalog.streams.get(name) is stream:
-                del self.catalog.streams[name]
-        self.catalog.orphans = [one for one in self.catalog.orphans if one.place is not place]
+        self._forget(place)
         self.grounds.leave_place(place, self.tools.clock.monotonic())
+
+    def _loaded(self, place: Place) -> bool:
+        """Read what is in a new directory. False where that failed: without its segments its files would begin anew."""
+        try:
+            self.loader.load(place)
+        except (OSError, AgentError) as error:
+            if isinstance(error, StoppingError):
+                raise
+            self._forget(place)
+            self.grounds.give_up(place, error)
+            return False
+        return True
+
+    def _forget(self, place: Place) -> None:
+        """Take a directory's streams out of the catalogue."""
+        for name, stream in [(name, one) for name, one in self.catalog.streams.items() if one.place is place]:
+            del self.catalog.streams[name]
+            self._nothing(stream)
+        for stream in [one for one in self.catalog.orphans if one.place is place]:
+            self.catalog.orphans.remove(stream)
+            self._nothing(stream)
         self._left = True
+
+    def _nothing(self, stream: Stream) -> None:
+        self.loader.rounds.drop(stream)
+        stream.facts.there, stream.departed, stream.pending, stream.segments = False, None, (), []

@@ -96,12 +96,11 @@ class Rotator:
         return True
 
     def _concluded(self, outcome: Sealed) -> None:
-        stream, facts = outcome.stream, outcome.stream.facts
+        stream, facts, emptied = outcome.stream, outcome.stream.facts, True
         if outcome.segment is not None:
             facts.since, facts.since_wall = None, 0.0
             stream.not_before, stream.fruitless = 0.0, 0
-            if not self._emptied(outcome):
-                self.rounds.add(stream)
+            emptied = self._emptied(outcome)
         else:
             # Nothing whole yet, or not possible now.
             put_off(self.tools, stream)
@@ -111,7 +110,8 @@ class Rotator:
             if isinstance(outcome.error, FileExistsError):
                 self.loader.unblock(stream)
             return
-        self._over(stream)
+        if emptied:
+            self._over(stream)
         if stream.rotation.schedule:
             facts.scheduled = next_run(stream.rotation.schedule, self.tools.clock.now())
         if outcome.segment is not None:
@@ -120,15 +120,17 @@ class Rotator:
             self._finish(stream, grew=outcome.segment is not None)
 
     def _emptied(self, outcome: Sealed) -> bool:
-        """True where space does not come back by holes: by removing the renamed file, or by truncation."""
+        """Let space come back: by holes, by removing the renamed file, or by truncation. False where that failed."""
         stream = outcome.stream
         if stream.rotation.method == "copytruncate" and not stream.departed:
             try:
                 self._cut(outcome)
             except (OSError, AgentError) as error:
                 failed(self.tools, stream, error)
-            return True
-        return stream.rotation.method == "rename"
+                return isinstance(error, BlockingIOError)  # to be busy is no failure
+        elif stream.rotation.method != "rename":
+            self.rounds.add(stream)
+        return True
 
     def _cut(self, outcome: Sealed) -> None:
         """Truncate once all that can be sealed is: what a seal left, at its limit or by a failure, would be lost."""

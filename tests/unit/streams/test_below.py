@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 
@@ -11,10 +12,10 @@ from agent.config import AgentSection, Config, Files, Retention
 from agent.kit.errors import LockedError
 from agent.kit.units import Duration
 from agent.metrics import Metrics
-from agent.streams import grounds
+from agent.streams import grounds, segment
 from agent.streams.dues import Due
 from agent.streams.engine import Engine
-from tests.support.bench import LEAF, Bench, lines
+from tests.support.bench import LEAF, Bench, at, fail, lines
 from tests.support.clock import ManualClock
 from tests.torture import segments as format_
 from tests.unit.streams.conftest import Make
@@ -178,3 +179,84 @@ def test_directories_that_come_and_go_leak_nothing(make: Make) -> None:
 
     assert len(os.listdir("/proc/self/fd")) <= before + 8
     assert ({}, {""}) == (bench.engine.catalog.streams, set(bench.engine.catalog.places))
+
+
+def test_a_tree_that_was_renamed_is_left_at_once(make: Make) -> None:
+    """Case 27: however deep it goes, one look leaves all of it and takes it up under its new name."""
+    bench = make(files=Files(recursive=True))
+    add(bench, f"a/{LEAF}", big(0, 30))
+    add(bench, f"a/b/c/{LEAF}", big(30, 60))
+    seal(bench, f"a/{LEAF}", f"a/b/c/{LEAF}")
+    (bench.path / "a").rename(bench.path / "z")
+    for _ in range(2):
+        bench.engine.lookout.look_everywhere()
+
+    assert {"", "z", "z/b", "z/b/c"} == set(bench.engine.catalog.places)
+    assert {f"z/{LEAF}", f"z/b/c/{LEAF}"} == set(bench.engine.catalog.streams)
+    assert {} == bench.lost()
+
+
+def test_a_directory_whose_archive_cannot_be_made_is_taken_up_later(make: Make) -> None:
+    """It is told, its neighbours are watched, and no lock of our own is in the way once the cause is gone."""
+    bench = make(files=Files(recursive=True), archive_directory="archive")
+    bench.look()
+    (bench.path / "archive" / "s").write_text("in the way")
+    for place in ("s", "t"):
+        add(bench, f"{place}/{LEAF}", big(0, 30))
+    bench.engine.lookout.look_everywhere()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        bench.engine.lookout.look_everywhere()
+    assert {"", "t"} == set(bench.engine.catalog.places)
+    assert ["s is left out"] == [text.partition(":")[0] for text in bench.engine.grounds.problems()]
+    assert len(os.listdir("/proc/self/fd")) <= before
+    (bench.path / "archive" / "s").unlink()
+    bench.engine.lookout.look_everywhere()
+
+    assert ({"", "s", "t"}, []) == (set(bench.engine.catalog.places), list(bench.engine.grounds.problems()))
+
+
+def test_a_directory_that_cannot_be_read_is_read_later(make: Make) -> None:
+    """A disk that fails while it is taken up: nothing begins anew there, and its neighbours are taken up."""
+    bench = make(files=Files(recursive=True), capture=Duration("1s"))
+    for place in ("a", "b"):
+        add(bench, f"{place}/{LEAF}", big(0, 30))
+        seal(bench, f"{place}/{LEAF}")
+        add(bench, f"{place}/{LEAF}", big(30, 60))
+    bench.engine.lookout.look_everywhere()
+    bench.step()
+    for place in ("a", "b"):
+        (bench.path / place).rename(bench.path / f"new-{place}")
+    with at("recover.adopted", fail(OSError(errno.EIO, "injected"))) as reached:
+        for _ in range(2):
+            bench.engine.lookout.look_everywhere()
+    assert reached["recover.adopted"] == 2
+    assert len(bench.engine.catalog.places) == 2
+    for _ in range(2):
+        bench.engine.lookout.look_everywhere()
+    for place in ("new-a", "new-b"):
+        add(bench, f"{place}/{LEAF}", big(60, 70))
+        seal(bench, f"{place}/{LEAF}")
+
+    assert (big(0, 70), big(0, 70), {}) == (content(bench, "new-a"), content(bench, "new-b"), bench.lost())
+
+
+def test_a_renamed_directory_costs_one_reading_of_the_one_in_its_place(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one for each of its streams: a start reads each index a few times, however many there are."""
+    bench = make(files=Files(recursive=True))
+    names = [f"{number}.json" for number in range(20)]
+    for _ in range(2):
+        for name in names:
+            add(bench, f"a/{name}", big(0, 3))
+        seal(bench, *(f"a/{name}" for name in names))
+        bench.stop()
+        if not (bench.path / "b").exists():
+            (bench.path / "a").rename(bench.path / "b")
+    load, read = segment.load, []
+    monkeypatch.setattr(segment, "load", lambda *given: (read.append(given), load(*given))[1])
+    bench.engine.lookout.look_everywhere()
+
+    assert 40 == len({stream.id for stream in bench.engine.catalog.all()})
+    assert len(read) <= 3 * 40

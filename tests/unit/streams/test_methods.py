@@ -68,6 +68,20 @@ def test_a_file_that_may_not_be_truncated_stops_no_other(make: Make) -> None:
     assert big(0, 10) == bench.sealed("a.json") == (bench.path / "a.json").read_bytes()
 
 
+def test_a_truncation_that_fails_is_told_until_one_works(make: Make) -> None:
+    """The seal before it worked, and says nothing of that."""
+    bench = make(method="copytruncate")
+    writer = bench.writer().write(big(0, 10))
+    with at("reset.truncated", fail(OSError(errno.EIO, "injected"))):
+        bench.seal()
+    assert ("[Errno 5] injected", []) == (bench.stream().failure, bench.events("recovered"))
+    bench.clock.advance(40)
+    writer.write(big(10, 20))
+    bench.seal()
+
+    assert ("", 1) == (bench.stream().failure, len(bench.events("recovered")))
+
+
 # -- rename
 
 
