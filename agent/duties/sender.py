@@ -193,7 +193,7 @@ class Sender:
             raise
         except Exception as error:
             # One bad batch must neither end the agent nor be lost.
-            _log.exception("a defect of the sink; the batch goes to the dead letters", forward=self._name)
+            _log.exception("a defect of the sink; what it was to send is a dead letter", forward=self._name)
             self._answered(lease)
             raise Reject(f"{type(error).__name__}: {error}", ErrorClass.DEFECT) from error
         reach("ship.answered")
@@ -206,14 +206,12 @@ class Sender:
         if lease is None:
             raise Retry("every endpoint's circuit is open", ErrorClass.UNAVAILABLE)
         try:
-            await lease.target.send(part.batch)
+            await self._try(lease, part)
         except Retry:
             self.failover.failed(lease)
             raise
-        except Reject:
-            self._answered(lease)
-            raise
-        self._answered(lease)
+        except StoppedError as error:
+            raise Retry("the agent is stopping", ErrorClass.UNAVAILABLE) from error
 
     def _answered(self, lease: Lease[Sink]) -> None:
         closed = self.failover.breakers[lease.index].state == "closed"
