@@ -162,8 +162,8 @@ class Copier:
                 draft.tail = b""
         part.flush()
         draft.more = bool(part.members) and (at >= limit or part.full()) and at < end
-        if part.members or limit == end:
-            return
+        if part.members or limit == end or live.size() < end:
+            return  # truncated meanwhile, nothing is known of its lines
         if part.before:
             draft.stream.closing = True  # the next record does not fit any more
         elif most == SEGMENT_LIMIT:

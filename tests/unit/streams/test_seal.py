@@ -782,3 +782,22 @@ def test_an_archive_on_another_file_system(make: Make) -> None:
         bench.stop()
 
         assert lines(0, 500) == bench.whole()
+
+
+def test_a_large_file_that_is_truncated_while_it_is_read_is_not_called_one_without_lines(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left has its lines: it is sealed at the next look, and nobody is told to exclude it."""
+    monkeypatch.setattr(copying, "SEGMENT_LIMIT", 10_000)
+    bench = make()
+    writer = bench.writer().write(lines(0, 1000))
+    bench.look()
+    with at("seal.opened", lambda: setattr(bench, "breathe", writer.cut)):
+        bench.seal()
+    bench.breathe = lambda: None
+    writer.write(lines(1000, 1010))
+    bench.clock.advance(40)
+    bench.seal()
+
+    assert [] == bench.events("refuse")
+    assert lines(1000, 1010) == bench.sealed()
