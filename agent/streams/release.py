@@ -1,6 +1,7 @@
 """Releasing: sealed bytes' disk space goes back without disturbing the writer.
 
 A piece is punched only right after its live bytes were compared with the segment once more; whatever differs stays.
+Bytes below S that no segment has any more (a counted gap, a segment that somebody removed) go with their neighbours.
 Every action is idempotent, so a release that was interrupted is simply done again. Whole blocks below floor(S)
 only: the guard is never punched, except in a reset, where nobody has the file open and it becomes empty.
 """
