@@ -143,7 +143,7 @@ class Book:
 
     def unreadable(self, why: str, count: int) -> None:
         """Bytes of a stream could not be read."""
-        reason = "damaged" if why.startswith("damaged") else "gone"
+        reason = "damaged" if why.startswith("damaged") else "missing" if why == "missing" else "gone"
         with self._lock:
             self._ledger.unreadable[reason] = self._ledger.unreadable.get(reason, 0) + count
 

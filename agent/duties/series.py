@@ -43,7 +43,7 @@ def _own(status: ForwardStatus, books: Ledger) -> Iterator[Sample]:
         yield Sample("forward_exports", (*name, outcome), count)
     for kind, count in books.retries.items():
         yield Sample("forward_retries", (*name, kind), count)
-    for reason in ("gone", "damaged"):
+    for reason in ("gone", "damaged", "missing"):
         yield Sample("forward_unreadable_bytes", (*name, reason), books.unreadable.get(reason, 0))
     yield Sample("forward_backlog_bytes", name, status.backlog_bytes)
     yield Sample("forward_lag_seconds", name, status.lag_seconds)

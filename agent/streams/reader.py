@@ -51,7 +51,7 @@ def read(now: View, position: int, again: Callable[[], View], limit: int = CHUNK
             # Deleted since: the next view says what is left.
             fresh = again()
             if fresh is now or fresh.segments == now.segments:
-                raise
+                return _past_missing(now, position)
             return read(fresh, position, again, limit, longest)
     found = _from_live(now, position, limit, longest)
     fresh = again()
@@ -83,6 +83,14 @@ def _from_segments(now: View, position: int, limit: int, longest: int) -> Run:
             # Nothing is believed of a damaged member; what follows it may be whole.
             return _behind_damage(one, position, start, limit, longest, error)
     return Run(now.sealed, now.sealed, b"", now.sealed - position, "retired or lost")
+
+
+def _past_missing(now: View, position: int) -> Run:
+    """Nobody retired the segment there, and it is gone all the same: removed by hand, it never comes back."""
+    one = next(one for one in now.segments if one.extent.end > position)
+    if one.open:
+        raise FileNotFoundError(errno.ENOENT, "the open part is not there; its segment is not known yet", one.path)
+    return Run(one.extent.end, one.extent.end, b"", one.extent.end - position, "missing")
 
 
 def _is_damage(error: Exception) -> bool:

@@ -569,6 +569,25 @@ def test_moving_a_cursor_back_sends_again(tmp_path: Path, server: Hostile) -> No
     assert [4 * len(span(0))] == [one.position for one in moved[0]]
 
 
+def test_a_segment_removed_by_hand_is_counted_and_passed(tmp_path: Path, server: Hostile) -> None:
+    """Before it was read: its bytes are unreadable, audited as missing, and what follows arrives without a restart."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 10))
+        yard.look()
+        yard.seal()
+        for one in tmp_path.glob("*.gz"):
+            one.unlink()
+        yard.write(spans(10, 15))
+        yard.look()
+        yard.run(settled(yard, 5))
+        ledger = yard.forwards.consumers["out"].book.snapshot()
+
+    assert once(10, 15) == numbers(bodies(server))
+    assert {"missing": len(spans(0, 10))} == ledger.unreadable
+    trail = [json.loads(line) for line in (tmp_path / ".telemetry-agent/audit.jsonl").read_bytes().splitlines()]
+    assert ["missing"] == [one["why"] for one in trail if one["event"] == "loss"]
+
+
 # -- the disk
 
 

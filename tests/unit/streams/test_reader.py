@@ -100,6 +100,16 @@ def test_damage_is_skipped_and_said(bench: Bench) -> None:
     assert "damaged" in skipped[0].why
 
 
+def test_a_segment_removed_by_hand_is_passed_and_said(bench: Bench) -> None:
+    """Nobody retired it and it is gone: what it held is skipped, everything around it is given."""
+    half_sealed(bench)
+    (bench.path / bench.names()[1]).unlink()
+    got, runs = all_from(bench, 0)
+
+    assert big(0, 20) + big(40, 70) == got
+    assert [(20_000, "missing")] == [(run.skipped, run.why) for run in runs if run.skipped]
+
+
 Meanwhile = Callable[[Callable[[], object]], None]
 
 
