@@ -163,10 +163,10 @@ def take_write_lease(fd: int) -> bool:
     return True
 
 
-def has_writers(fd: int) -> bool:
+def has_writers(fd: int) -> bool | None:
     """True when somebody has the file open for writing, told by a read lease; `fd` must be open for reading alone.
 
-    False also where we may not ask, as with `take_write_lease`.
+    None where we may not ask: somebody else's file without CAP_LEASE (fcntl(2)), or a file system without leases.
     """
     import signal
 
@@ -174,7 +174,7 @@ def has_writers(fd: int) -> bool:
         fcntl.fcntl(fd, _F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
-        return error.errno == errno.EAGAIN
+        return True if error.errno == errno.EAGAIN else None
     drop_lease(fd)
     return False
 

@@ -70,7 +70,7 @@ class Departures:
             return False
         ours = stream.departed is not None and stream.departed.endswith(_MARK)
         try:
-            written = ours and self._written(stream)
+            written = self._written(stream) if ours else False
             with open_live(stream, update=True) as live:
                 if recognise(self._tools, stream, live) != "same":
                     return False  # emptied before it was renamed: its new life is found under its new name
@@ -83,7 +83,7 @@ class Departures:
                     self._follow(stream)
                     return True
                 ended = live.size() <= life.sealed or live.read(live.size() - 1, 1) == b"\n"
-                if not held and idle < (IDLE if local and ended else LONG_IDLE):
+                if not held and idle < (IDLE if local and ended and written is not None else LONG_IDLE):
                     return False
                 if written:
                     self._tell_written(stream)
@@ -102,10 +102,13 @@ class Departures:
         self._follow(stream)
         return True
 
-    def _written(self, stream: Stream) -> bool:
-        """True when a writer still has the file open, however long it rests: nobody would read what it adds later."""
+    def _written(self, stream: Stream) -> bool | None:
+        """True when a writer still has the file open, however long it rests: nobody would read what it adds later.
+
+        None where nobody can tell.
+        """
         if stream.place.filesystem not in linux.LOCAL:
-            return False
+            return None
         with open_live(stream) as live:
             return linux.has_writers(live.fd)
 

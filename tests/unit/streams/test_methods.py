@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from agent.kit import linux
 from agent.kit.units import Size
 from agent.streams import copying
 from agent.streams import seal as sealing
@@ -17,6 +18,11 @@ from tests.unit.streams.conftest import Make
 def big(first: int, last: int) -> bytes:
     """Records of 1,000 bytes."""
     return lines(first, last, 1000)
+
+
+def refuse(*_: object) -> None:
+    """What the kernel answers who may not ask for a lease."""
+    raise PermissionError(errno.EACCES, "not the owner")
 
 
 # -- copytruncate
@@ -103,6 +109,27 @@ def test_a_renamed_file_stays_while_its_writer_rests(make: Make) -> None:
             bench.step()
 
     assert (big(0, 30), {}) == (bench.sealed(), bench.lost())
+    assert [] == bench.names(".*.rotating")
+
+
+def test_where_writers_cannot_be_asked_for_a_renamed_file_stays_longer(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease on somebody else's file needs CAP_LEASE: without it a minute's rest decides, as without leases."""
+    bench = make(method="rename", max_size=Size("1KB"))
+    writer = bench.writer().write(big(0, 10))
+    bench.step()
+    monkeypatch.setattr(linux.fcntl, "fcntl", refuse)
+    for _ in range(4):
+        bench.clock.advance(12)
+        bench.step()
+    assert [".telemetry.json.rotating"] == bench.names(".*.rotating")
+    writer.write(big(10, 20))
+    for _ in range(8):
+        bench.clock.advance(12)
+        bench.step()
+
+    assert (big(0, 20), {}) == (bench.sealed(), bench.lost())
     assert [] == bench.names(".*.rotating")
 
 

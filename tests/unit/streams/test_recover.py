@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import Retention
+from agent.kit.disk import Directory
 from agent.kit.units import Size
 from agent.streams import engine, member, names, release
 from agent.streams.position import Identity
@@ -19,6 +21,11 @@ from tests.unit.streams.conftest import Make
 def big(first: int, last: int) -> bytes:
     """Records of 1,000 bytes."""
     return lines(first, last, 1000)
+
+
+def refuse(_: Directory) -> None:
+    """A disk that takes nothing."""
+    raise OSError(errno.EIO, "injected")
 
 
 def drop_state(bench: Bench) -> None:
@@ -292,6 +299,25 @@ def test_a_live_file_shorter_than_s_begins_anew(anywhere: Bench) -> None:
     assert big(0, 100) == kept[:100_000]
     assert kept.endswith(big(100, 110))
     assert sum(anywhere.lost().values()) <= 98_000
+
+
+def test_what_a_killed_agent_published_is_made_durable_before_its_release(bench: Bench) -> None:
+    """H2: it may have been killed before its names were synced; a power cut after a release would take both."""
+    bench.writer().write(big(0, 100))
+    bench.look()
+    assert killed("publish.renamed", bench.seal)
+    bench.crash()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Directory, "sync", refuse)
+        bench.look()
+        bench.release()
+    assert 100_000 <= bench.allocated()
+    bench.look()
+    bench.clock.advance(60)
+    bench.release()
+
+    assert bench.allocated() <= 2 * 4096
+    assert big(0, 100) == bench.whole()
 
 
 def test_a_record_that_power_cut_is_not_joined_to_the_next(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
