@@ -48,7 +48,7 @@ def cursors(
 def _show(rows: list[CursorStatus]) -> None:
     console = screen()
     if not rows:
-        console.print("There is no cursor: no [[forward]] has run yet.")
+        console.print("There is no cursor yet: no [[forward]] has met a stream that it selects.")
         return
     right = ("POSITION", "END", "BEHIND", "RECORDS", "AGE")
     table = grid(console, "FORWARD", "STREAM", *right, "IN FLIGHT", "", right=right)

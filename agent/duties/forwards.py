@@ -27,12 +27,13 @@ from agent.duties.shipper import Consumer
 from agent.duties.standing import standing
 from agent.kit import log
 from agent.kit.clock import Clock
-from agent.kit.errors import AgentError, NoAnswerError, UnknownError, every, printable
+from agent.kit.errors import AgentError, CorruptError, NoAnswerError, UnknownError, every, printable
 from agent.metrics import Metrics, Sample
 from agent.sinks.build import build
 from agent.streams.deadletters import DeadLetters, pick
 from agent.streams.engine import Engine
 from agent.streams.lag import fullness, lag
+from agent.streams.reader import record_start
 from agent.streams.views import View, Views
 
 _log = log.get("forwards")
@@ -209,8 +210,14 @@ class Trail:
 
 
 def _place(one: View, position: int | None, time: float | None) -> int:
-    """The position meant: confined to the stream, and for a time the first segment sealed from then on."""
-    return one.sealed_since(time) if time is not None else max(0, min(position or 0, one.end))
+    """The record meant: the one that holds the position, and for a time the first that was sealed from then on."""
+    if time is not None:
+        return one.sealed_since(time)
+    try:
+        return record_start(one, position or 0)
+    except (OSError, CorruptError):
+        # What cannot be read is told when it is to be delivered.
+        return max(0, min(position or 0, one.end))
 
 
 def rehearse(config: Config, clock: Clock, environ: Mapping[str, str]) -> None:

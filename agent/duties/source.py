@@ -149,7 +149,7 @@ class Source:
 
     def _first(self, view: View) -> int:
         if view.stream_id in (self._old or ()):
-            return reader.latest(view)
+            return reader.record_start(view, max(view.sealed, view.end))
         for one in view.damaged:
             # Behind the first kept record the reader finds these gaps itself.
             if one.start < view.first:

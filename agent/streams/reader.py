@@ -60,13 +60,32 @@ def read(now: View, position: int, again: Callable[[], View], limit: int = CHUNK
     return found
 
 
-def latest(now: View) -> int:
-    """The position after the last whole record that was seen."""
-    if now.identity is None or now.end <= now.sealed:
-        return now.sealed
+def record_start(now: View, position: int) -> int:
+    """Where the record that holds `position` begins: itself between two records, and where nothing is kept.
+
+    A position after the end is the end's; so a half-written last record is still to come. Raises OSError, and
+    CorruptError where a segment is damaged.
+    """
+    position = max(0, min(position, max(now.sealed, now.end)))
+    for one in now.segments:
+        if one.extent.start < position < one.extent.end:
+            with SegmentReader(one) as segment:
+                return _line_start(segment.range, one.extent.start, position)
+    lowest = max(now.sealed, now.begins)
+    if now.identity is None or position <= lowest:
+        return position
     with Live.open(now.place.home, now.leaf) as live:
-        start = max(now.sealed, now.end - CHUNK)
-        return start + live.read(start - now.base, now.end - start).rfind(b"\n") + 1
+        return _line_start(lambda start, end: live.read(start - now.base, end - start), lowest, position)
+
+
+def _line_start(content: Callable[[int, int], bytes], lowest: int, position: int) -> int:
+    """Behind the last line's end before `position`, looked for backwards down to `lowest`."""
+    while position > lowest:
+        start = max(lowest, position - CHUNK)
+        if end := content(start, position).rfind(b"\n") + 1:
+            return start + end
+        position = start
+    return lowest
 
 
 def _from_segments(now: View, position: int, limit: int, longest: int) -> Run:

@@ -91,6 +91,17 @@ def test_what_could_not_be_read_is_looked_at_again(
     assert 3 == found.records
 
 
+@pytest.mark.parametrize("position", [1, 40, 2**62])
+def test_a_reset_into_a_record_goes_back_to_its_beginning(tmp_path: Path, position: int) -> None:
+    """Half a record would be a dead letter."""
+    with yard_of(tmp_path) as yard:
+        yard.write(spans(0, 1) + b'{"resourceSpans":[')
+        yard.look()
+        (row,) = yard.forwards.reset_cursor("out", [], position=position)
+
+    assert (len(spans(0, 1)) if position == 2**62 else 0) == row.position
+
+
 def test_a_reset_wants_nothing_of_what_it_passed(tmp_path: Path) -> None:
     """Memory for a long record is not waited for any more: while it lacks, nobody would look at what comes next."""
     with yard_of(tmp_path) as yard:

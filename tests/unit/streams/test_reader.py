@@ -59,6 +59,23 @@ def test_segments_and_live_are_one_run(anywhere: Bench, start: int) -> None:
     assert all(run.data.endswith(b"\n") for run in runs)
 
 
+@pytest.mark.parametrize(
+    ("position", "start"),
+    [
+        (0, 0), (1, 0), (999, 0), (1000, 1000), (19_999, 19_000), (20_000, 20_000), (45_500, 45_000),
+        (60_000, 60_000), (60_001, 60_000), (65_999, 65_000), (70_000, 70_000), (70_003, 70_000), (2**62, 70_000),
+    ],
+)  # fmt: skip
+def test_a_record_is_found_by_any_position_in_it(
+    anywhere: Bench, monkeypatch: pytest.MonkeyPatch, position: int, start: int
+) -> None:
+    """Sealed or live, also where it is longer than what is looked at in one go; the half line at the end is one."""
+    half_sealed(anywhere)
+    monkeypatch.setattr(reader, "CHUNK", 300)
+
+    assert start == reader.record_start(now(anywhere), position)
+
+
 def test_a_long_record_is_one_run(bench: Bench) -> None:
     """It is never split, sealed or live."""
     record = b'{"big":"' + b"y" * 50_000 + b'"}\n'
