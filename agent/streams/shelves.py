@@ -78,10 +78,14 @@ class Shelves:
         return plan.Shelf(stream.retention, rows, stream.facts.there)
 
     def _witnesses(self, stream: Stream) -> Iterator[str]:
-        """The segments of a renamed file that is finished, while the disk takes no hint that says so.
+        """The segments by which something that is still there is known to be sealed.
 
-        Its bytes are all still there, and a start that could not compare them any more would seal them again.
+        Those of a hidden part that could not be removed yet. Those of a renamed file that is finished, while the disk
+        takes no hint that says so: a start that could not compare its bytes any more would seal them again.
         """
+        if stream in stream.place.outlived:
+            yield from (one.name for one in stream.segments)
+            return
         life = stream.incarnation
         if stream.id not in self.tools.hints.owed or not stream.segments or life is None:
             return

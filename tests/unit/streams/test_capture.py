@@ -385,6 +385,29 @@ def test_what_a_publication_could_not_finish_the_next_look_does(
     assert ["error", "recovered"] == told
 
 
+def test_retention_waits_for_a_part_that_could_not_be_removed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its segment it is known to be sealed: without that it would be set aside as something that nobody knows."""
+    bench = capturing(make, retention=Retention(keep=1, max_age=None, max_total=None))
+    writer = bench.writer().write(big(0, 20))
+    tick(bench)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as disk, at("merge.renamed", lambda: disk.setattr(Directory, "remove", refuse)):
+        assert bench.seal()[0].segment
+    writer.write(big(20, 30))
+    assert bench.engine.sealer.seal([(bench.stream(), "request")])[0].segment
+    bench.release()
+    bench.retain()
+    assert ([OPEN], big(0, 30)) == (bench.names(".*")[-1:], bench.sealed())
+    bench.look()
+    bench.retain()
+
+    assert ([], big(20, 30)) == (bench.events("quarantine"), bench.sealed())
+    assert OPEN not in bench.names(".*")
+
+
 def test_without_room_to_merge_the_part_is_published_as_it_is(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk delays no rotation: the members stay small."""
     bench = capturing(make)
