@@ -14,6 +14,7 @@ from agent.duties.keeper import Keeper
 from agent.kit.clock import Clock
 from agent.kit.loops import Observer, Waker, repeat
 from agent.metrics import Metrics
+from agent.sinks.build import unusable
 
 
 def configuration(config: Config, forward: Forward) -> Config:
@@ -32,7 +33,7 @@ class Outputs:
     def __init__(self, config: Config, clock: Clock, observer: Observer) -> None:
         self._clock = clock
         self._observer = observer
-        self._keepers: list[tuple[Keeper, Waker]] = []
+        self._keepers: list[tuple[Forward, Keeper, Waker]] = []
         for forward in config.forward:
             if forward.kind == "file":
                 waker = Waker()
@@ -41,17 +42,20 @@ class Outputs:
                     config_path=f"forward {forward.name}",
                 )  # fmt: skip
                 keeper.name = f"output {forward.name}"
-                self._keepers.append((keeper, waker))
+                self._keepers.append((forward, keeper, waker))
 
     def open(self) -> None:
-        """Take every directory. Raises LockedError, OSError."""
-        for keeper, _ in self._keepers:
-            keeper.open()
+        """Take every directory. Raises LockedError, and AgentError for one that cannot be used."""
+        for forward, keeper, _ in self._keepers:
+            try:
+                keeper.open()
+            except OSError as error:
+                raise unusable(forward, error) from error
 
     async def run(self) -> None:
         """Look after them until cancelled."""
         async with anyio.create_task_group() as group:
-            for keeper, waker in self._keepers:
+            for _, keeper, waker in self._keepers:
                 group.start_soon(self._keep, keeper, waker)
 
     async def _keep(self, keeper: Keeper, waker: Waker) -> None:
@@ -60,10 +64,10 @@ class Outputs:
 
     def stop(self) -> None:
         """Ask running steps to end."""
-        for keeper, _ in self._keepers:
+        for _, keeper, _ in self._keepers:
             keeper.stop()
 
     def close(self) -> None:
         """Let go of the directories; no step may run any more."""
-        for keeper, _ in self._keepers:
+        for _, keeper, _ in self._keepers:
             keeper.close()

@@ -31,13 +31,18 @@ def build(forward: Forward, clock: Clock, environ: Mapping[str, str]) -> list[Si
         try:
             return [FileSink(Directory.make(forward.directory))]
         except OSError as error:
-            what = f"forward {forward.name}: its directory cannot be made or opened: {error.strerror}"
-            hint = "it is named in forward.directory; the agent must be able to make files in it"
-            raise AgentError(what, path=forward.directory, hint=hint) from error
+            raise unusable(forward, error) from error
     try:
         return [_otlp(forward, endpoint, clock, environ) for endpoint in forward.endpoints]
     except ConfigError as error:
         raise ConfigError(f"forward {forward.name}: {error.what}", path=error.path, hint=error.hint) from error
+
+
+def unusable(forward: Forward, error: OSError) -> AgentError:
+    """What is wrong with the directory of a forward of the kind `file`."""
+    what = f"forward {forward.name}: its directory cannot be made or opened: {error.strerror}"
+    hint = "it is named in forward.directory; the agent must be able to make files in it"
+    return AgentError(what, path=forward.directory, hint=hint)
 
 
 def _otlp(forward: Forward, endpoint: str, clock: Clock, environ: Mapping[str, str]) -> Sink:
