@@ -184,13 +184,14 @@ def _shrink_within(tools: Tools, stream: Stream, life: Incarnation, size: int) -
     """A file cut above S keeps its life, but the positions that were seen are used up."""
     gone = life.largest - size
     if gone > 0:
-        end = life.end
+        end, hollow = life.end, min(life.hollow, life.largest)
         # The next byte's position must lie behind every position used so far.
         life.base += gone
         life.skipped += gone
         life.largest = life.known = size
+        lost = gone - max(0, hollow - size)
+        life.hollow = min(hollow, size)  # before it is noted: a killed agent measures no more
         tools.remember(stream)
-        lost = gone - max(0, life.hollow - size)
         tools.lost(stream, "truncated", lost, positions=[end - lost, end], why="shrunk")
         tools.changed(stream)
 

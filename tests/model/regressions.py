@@ -132,6 +132,10 @@ CASES: dict[str, list[Action]] = {
         ("spill", 582188), ("reload", 527159), ("rename", 531338), ("write", 148394), ("spill", 305811),
         ("kill", 962748), ("fill", 801181), ("tick", 679899), ("step", 345574), ("kill", 571168),
     ],
+    "a file of NULs alone was cut twice, the agent killed in between, and less than nothing was counted as lost": [
+        ("reopen", 703957), ("expire", 731083), ("truncate", 243402), ("meanwhile", 378210), ("reopen", 204983),
+        ("crash", 89869), ("spill", 997459), ("reopen", 907001),
+    ],
     "a part that could not be removed yet was quarantined, for its segment had been retired": [
         ("expire", 466236), ("meanwhile", 601075), ("write", 829981), ("reboot", 36023), ("fault", 593740),
     ],
