@@ -171,6 +171,7 @@ def test_pieces_bound_what_one_call_punches(bench: Bench, monkeypatch: pytest.Mo
 
 def test_segments_that_wait_together_are_punched_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """C3: each punch makes the writer wait, so that there is one a piece, however many segments lie in it."""
+    monkeypatch.setattr(release, "PIECE", 8 << 20)  # the model's lives, in the same process, make it small
     writer = bench.writer()
     for number in range(5):
         writer.write(big(20 * number, 20 * number + 20))
