@@ -148,12 +148,8 @@ def test_truncation_in_the_window_is_told(anywhere: Bench) -> None:
     assert big(0, 100) == anywhere.sealed()[:100_000]
 
 
-def test_pieces_bound_what_one_call_punches(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """C3, H2: ascending, a piece at a time, so a crash leaves a prefix of holes and a window is short."""
-    monkeypatch.setattr(release, "PIECE", 16 << 10)
-    bench.engine.sealer.copier.member_size = 8 << 10
-    bench.writer().write(big(0, 100))
-    bench.seal()
+def noted_punches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Grows by the range of each punch from now on."""
     punched: list[tuple[int, int]] = []
     real = disk.punch
 
@@ -162,6 +158,16 @@ def test_pieces_bound_what_one_call_punches(bench: Bench, monkeypatch: pytest.Mo
         real(fd, start, end)
 
     monkeypatch.setattr(disk, "punch", noted)
+    return punched
+
+
+def test_pieces_bound_what_one_call_punches(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C3, H2: ascending, a piece at a time, so a crash leaves a prefix of holes and a window is short."""
+    monkeypatch.setattr(release, "PIECE", 16 << 10)
+    bench.engine.sealer.copier.member_size = 8 << 10
+    bench.writer().write(big(0, 100))
+    bench.seal()
+    punched = noted_punches(monkeypatch)
     bench.release()
 
     assert sorted(punched) == punched
@@ -176,14 +182,7 @@ def test_segments_that_wait_together_are_punched_together(bench: Bench, monkeypa
     for number in range(5):
         writer.write(big(20 * number, 20 * number + 20))
         bench.seal()
-    punched: list[tuple[int, int]] = []
-    real = disk.punch
-
-    def noted(fd: int, start: int, end: int) -> None:
-        punched.append((start, end))
-        real(fd, start, end)
-
-    monkeypatch.setattr(disk, "punch", noted)
+    punched = noted_punches(monkeypatch)
     bench.release()
 
     assert [(0, bench.life().released)] == punched
