@@ -12,9 +12,8 @@ A 64-bit integer stays a string until somebody needs it: `int(span.start_time_un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -40,8 +39,6 @@ Enumeration = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1, title="enum")]
 Double = float | Literal["NaN", "Infinity", "-Infinity"]
 TraceId = Annotated[str, Meta(max_length=32)]  # that ids are hex is left to `survey` too
 SpanId = Annotated[str, Meta(max_length=16)]
-
-Plain = str | bool | int | float | bytes | list[Any] | dict[str, Any] | None
 
 
 class _Wire(Struct, rename="camel", gc=False):
@@ -70,24 +67,6 @@ class AnyValue(_Wire):
     array_value: ArrayValue | UnsetType = UNSET
     kvlist_value: KeyValueList | UnsetType = UNSET
     bytes_value: bytes | UnsetType = UNSET
-
-    def plain(self) -> Plain:
-        """The value as Python has it, integers exact; None for an empty value."""
-        for name, convert in _PLAIN.items():
-            if (value := getattr(self, name)) is not UNSET:
-                return convert(value)
-        return None
-
-
-_PLAIN: dict[str, Callable[[Any], Plain]] = {
-    "string_value": str,
-    "bool_value": bool,
-    "int_value": int,
-    "double_value": float,
-    "array_value": lambda array: [value.plain() for value in array.values],
-    "kvlist_value": lambda pairs: attributes(pairs.values),
-    "bytes_value": bytes,
-}
 
 
 class KeyValue(_Wire):
@@ -369,29 +348,6 @@ class Request(_Wire):
     resource_spans: list[ResourceSpans] = []
     resource_logs: list[ResourceLogs] = []
     resource_metrics: list[ResourceMetrics] = []
-
-    def spans(self) -> Iterator[tuple[Resource, Scope, Span]]:
-        """Each span with its resource and scope."""
-        for resource in self.resource_spans:
-            for scope in resource.scope_spans:
-                yield from ((resource.resource, scope.scope, span) for span in scope.spans)
-
-    def log_records(self) -> Iterator[tuple[Resource, Scope, LogRecord]]:
-        """Each log record with its resource and scope."""
-        for resource in self.resource_logs:
-            for scope in resource.scope_logs:
-                yield from ((resource.resource, scope.scope, record) for record in scope.log_records)
-
-    def metrics(self) -> Iterator[tuple[Resource, Scope, Metric]]:
-        """Each metric with its resource and scope."""
-        for resource in self.resource_metrics:
-            for scope in resource.scope_metrics:
-                yield from ((resource.resource, scope.scope, metric) for metric in scope.metrics)
-
-
-def attributes(pairs: Iterable[KeyValue]) -> dict[str, Plain]:
-    """Attributes as a dictionary; of a key that comes twice, the last."""
-    return {pair.key: pair.value.plain() for pair in pairs}
 
 
 decode = msgspec.json.Decoder(Request).decode

@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,52 @@ from agent.otlp import records
 
 EXAMPLES = Path(__file__).parents[2] / "data" / "otlp"
 
+_PYTHONS: dict[str, Callable[[Any], object]] = {
+    "string_value": str,
+    "bool_value": bool,
+    "int_value": int,
+    "double_value": float,
+    "array_value": lambda array: [plain(value) for value in array.values],
+    "kvlist_value": lambda pairs: attributes(pairs.values),
+    "bytes_value": bytes,
+}
+
+
+def plain(value: records.AnyValue) -> object:
+    """The value as Python has it, integers exact; None for an empty value."""
+    for name, convert in _PYTHONS.items():
+        if (found := getattr(value, name)) is not msgspec.UNSET:
+            return convert(found)
+    return None
+
+
+def attributes(pairs: Iterable[records.KeyValue]) -> dict[str, object]:
+    """Attributes as a dictionary."""
+    return {pair.key: plain(pair.value) for pair in pairs}
+
 
 def test_spans_come_with_their_resource_and_scope() -> None:
     """The protocol's own example, field by field."""
-    ((resource, scope, span),) = records.decode((EXAMPLES / "trace.json").read_bytes()).spans()
+    (one,) = records.decode((EXAMPLES / "trace.json").read_bytes()).resource_spans
+    (inside,) = one.scope_spans
+    (span,), scope = inside.spans, inside.scope
 
-    assert records.attributes(resource.attributes) == {"service.name": "my.service"}
+    assert attributes(one.resource.attributes) == {"service.name": "my.service"}
     assert (scope.name, scope.version) == ("my.library", "1.0.0")
     assert (span.trace_id, span.span_id) == ("5B8EFFF798038103D269B633813FC60C", "EEE19B7EC3C1B174")
     assert span.parent_span_id == "EEE19B7EC3C1B173"
     assert span.kind == 2
     assert int(span.end_time_unix_nano) - int(span.start_time_unix_nano) == 1_000_000_000
-    assert records.attributes(span.attributes) == {"my.span.attr": "some value"}
+    assert attributes(span.attributes) == {"my.span.attr": "some value"}
 
 
 def test_log_records_have_all_kinds_of_values() -> None:
     """The protocol's own example has one attribute of each kind."""
-    ((_, _, record),) = records.decode((EXAMPLES / "logs.json").read_bytes()).log_records()
+    (one,) = records.decode((EXAMPLES / "logs.json").read_bytes()).resource_logs
+    (record,) = one.scope_logs[0].log_records
 
-    assert record.body.plain() == "Example log record"
-    assert records.attributes(record.attributes) == {
+    assert plain(record.body) == "Example log record"
+    assert attributes(record.attributes) == {
         "string.attribute": "some string",
         "boolean.attribute": True,
         "int.attribute": 10,
@@ -43,7 +70,8 @@ def test_log_records_have_all_kinds_of_values() -> None:
 
 def test_metrics_have_all_kinds_of_data() -> None:
     """The protocol's own example has four of the five."""
-    found = {metric.name: metric for _, _, metric in records.decode((EXAMPLES / "metrics.json").read_bytes()).metrics()}
+    (one,) = records.decode((EXAMPLES / "metrics.json").read_bytes()).resource_metrics
+    found = {metric.name: metric for metric in one.scope_metrics[0].metrics}
     total, powers = found["my.counter"].sum, found["my.exponential.histogram"].exponential_histogram
 
     assert list(found) == ["my.counter", "my.gauge", "my.histogram", "my.exponential.histogram"]
@@ -70,7 +98,7 @@ def test_metrics_have_all_kinds_of_data() -> None:
 )
 def test_values_become_pythons(value: dict[str, Any], expected: object) -> None:
     """Exact, false ones and empty ones included."""
-    found = msgspec.json.decode(json.dumps(value), type=records.AnyValue).plain()
+    found = plain(msgspec.json.decode(json.dumps(value), type=records.AnyValue))
 
     assert found == expected
     assert type(found) is type(expected)
@@ -79,9 +107,11 @@ def test_values_become_pythons(value: dict[str, Any], expected: object) -> None:
 def test_absent_parts_have_defaults() -> None:
     """A resource, scope or status that is left out is an empty one."""
     line = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{}]}]}]}'
-    ((resource, scope, span),) = records.decode(line).spans()
+    (one,) = records.decode(line).resource_spans
+    (inside,) = one.scope_spans
+    (span,) = inside.spans
 
-    assert (resource, scope) == (records.Resource(), records.Scope())
+    assert (one.resource, inside.scope) == (records.Resource(), records.Scope())
     assert (span.status.code, span.start_time_unix_nano, span.trace_id) == (0, "0", "")
 
 
@@ -90,7 +120,7 @@ def test_all_64_bit_integers_are_read(number: int) -> None:
     """The pattern of signed integers has exact bounds."""
     found = msgspec.json.decode(f'{{"intValue":"{number}"}}', type=records.AnyValue)
 
-    assert found.plain() == number
+    assert plain(found) == number
 
 
 @settings(deadline=None)
