@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from agent.sdk import Counts, ResilientSpanExporter
-from tests.faults.test_filesystems import SIZES, fill
+from tests.faults.test_filesystems import SIZES, fill, unfill
 from tests.torture.mounts import mounted
 from tests.unit.test_sdk import made
 
@@ -24,7 +24,7 @@ def test_an_export_to_a_full_disk_fails_and_leaves_no_piece(kind: str, tmp_path:
         assert SpanExportResult.SUCCESS is exporter.export(first)
         fill(mount / "filler")
         assert SpanExportResult.FAILURE is exporter.export(large)
-        (mount / "filler").unlink()
+        unfill(mount / "filler")
         assert SpanExportResult.SUCCESS is exporter.export(last)
         assert exporter.force_flush()
         exporter.shutdown()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -16,7 +17,7 @@ from agent.kit.disk import Directory
 from agent.kit.units import Duration, Size
 from agent.metrics import Metrics
 from agent.streams import ballast
-from tests.faults.test_filesystems import fill
+from tests.faults.test_filesystems import fill, unfill
 from tests.support.bench import Bench, killed, lines
 from tests.support.clock import ManualClock
 from tests.torture import segments
@@ -44,6 +45,12 @@ class Yard:
         )  # fmt: skip
         self.keeper.open(watch=False)
         self.live = self.directory / LEAF
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.keeper.close()
 
     def step(self, count: int = 1) -> None:
         """Passes of the keeper, far enough apart for every back-off."""
@@ -75,42 +82,40 @@ def free(mount: Path) -> int:
 @pytest.mark.parametrize("capture", [None, Duration("1s")])
 def test_with_no_byte_free_everything_is_sealed_and_space_comes_free(mount: Path, capture: Duration | None) -> None:
     """H1: the ballast goes, small pieces are sealed and released one by one; it is made again when there is room."""
-    yard = Yard(mount, capture=capture)
-    yard.step()
-    kept = yard.directory / ".state" / "ballast"
-    assert kept.stat().st_blocks * 512 >= ballast.SIZE
-    written = lines(0, LIVE // 1000, 1000)
-    yard.live.write_bytes(written)
-    fill(mount / "filler")
-    before = free(mount)
+    with Yard(mount, capture=capture) as yard:
+        yard.step()
+        kept = yard.directory / ".state" / "ballast"
+        assert kept.stat().st_blocks * 512 >= ballast.SIZE
+        written = lines(0, LIVE // 1000, 1000)
+        yard.live.write_bytes(written)
+        fill(mount / "filler")
+        before = free(mount)
 
-    yard.step(3)
+        yard.step(3)
 
-    assert written == yard.sealed()
-    assert free(mount) > before + LIVE // 2
-    assert yard.live.stat().st_blocks * 512 < 1 << 20
-    assert ["the disk is full"] == [
-        one["reason"] for one in yard.keeper.engine.audit.recent if one["event"] == "ballast"
-    ]
-    (mount / "filler").unlink()
-    yard.step()
-    assert kept.stat().st_blocks * 512 >= ballast.SIZE
-    yard.keeper.close()
+        assert written == yard.sealed()
+        assert free(mount) > before + LIVE // 2
+        assert yard.live.stat().st_blocks * 512 < 1 << 20
+        assert ["the disk is full"] == [
+            one["reason"] for one in yard.keeper.engine.audit.recent if one["event"] == "ballast"
+        ]
+        unfill(mount / "filler")
+        yard.step()
+        assert kept.stat().st_blocks * 512 >= ballast.SIZE
 
 
 @pytest.mark.root
 def test_without_ballast_a_full_disk_is_told_and_waited_out(mount: Path) -> None:
     """Where limits leave no room for one: nothing is lost, and work goes on when there is room."""
-    yard = Yard(mount)
-    written = lines(0, 2000, 1000)
-    yard.live.write_bytes(written)
-    fill(mount / "filler")
-    yard.step(2)
-    (mount / "filler").unlink()
-    yard.step(2)
+    with Yard(mount) as yard:
+        written = lines(0, 2000, 1000)
+        yard.live.write_bytes(written)
+        fill(mount / "filler")
+        yard.step(2)
+        unfill(mount / "filler")
+        yard.step(2)
 
-    assert written == yard.sealed()
-    yard.keeper.close()
+        assert written == yard.sealed()
 
 
 def test_a_small_limit_leaves_no_room_for_ballast(tmp_path: Path) -> None:
