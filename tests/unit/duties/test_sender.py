@@ -174,15 +174,23 @@ def test_batches_that_wait_for_the_breaker_are_counted(tmp_path: Path, server: H
 
 def test_what_waits_to_be_tried_again_goes_once_the_circuit_closes(tmp_path: Path, server: Hostile) -> None:
     """The wait that a batch drew during an outage, here an hour, ends with the outage; else it held the cursor back."""
-    server.will(Say(503), Say(503), Say())
-    keys = {"retry": Retrying(initial=Duration(3600), maximum=Duration(3600)), "batch": small(1, in_flight=3)}
+    server.will(Say(503))
+    keys = {"retry": Retrying(initial=Duration(3600), maximum=Duration(3600)), "batch": small(1, in_flight=4)}
     with Yard(tmp_path, forward(server, breaker=Breaking(failures=2, recovery=Duration(0.2)), **keys)) as yard:
         yard.write(spans(0, 3))
-        yard.run(settled(yard, 3))
+        probe = [span(3)]
+
+        def until() -> bool:
+            if yard.status().trips and probe:
+                server.will(Say())
+                yard.write(probe.pop())
+            return settled(yard, 4)()
+
+        yard.run(until)
         (cursor,) = yard.forwards.cursors()
         assert cursor.end == cursor.position
 
-    assert {0, 1, 2} == set(numbers(bodies(server)))
+    assert {0, 1, 2, 3} == set(numbers(bodies(server)))
 
 
 def test_a_wait_that_the_server_asked_for_is_kept(tmp_path: Path, server: Hostile) -> None:
