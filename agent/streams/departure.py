@@ -6,12 +6,15 @@ stay in order, nothing is sealed twice. Nobody may have it open any more when it
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 from agent.kit import linux, log
 from agent.kit.steps import reach
 from agent.streams import names
-from agent.streams.asides import in_the_way
+from agent.streams.asides import in_the_way, line_up
 from agent.streams.catalog import Stream
-from agent.streams.live import Live
+from agent.streams.live import Live, irregular
 from agent.streams.position import Identity
 from agent.streams.recognise import begin, find_inode, open_live, recognise
 from agent.streams.seal import Sealer
@@ -50,9 +53,22 @@ class Departures:
             except FileExistsError:
                 raise in_the_way(stream.place, aside) from None
             reach("tomb.renamed")
+            moved = home.stat(aside)
+            if moved.st_ino != live.identity.inode:  # it is open: no other file can have its inode
+                self._unknown(stream, aside, moved)
+                return
         stream.departed = aside
         stream.facts.grew = self._tools.clock.monotonic()
         self._tools.audit.write("tomb", stream=stream.name, reason="renamed aside", file=aside)
+
+    def _unknown(self, stream: Stream, aside: str, moved: os.stat_result) -> None:
+        """The writer was faster than the renaming, which took the file that came next: that one's turn comes later."""
+        self._tools.audit.write("tomb", stream=stream.name, reason="not the file that was looked at", file=aside)
+        with suppress(OSError):  # yet another one stands at the path, or it cannot be undone
+            stream.place.home.publish(aside, stream.leaf)
+            return
+        if irregular(moved) or not line_up(self._tools, stream, aside, Identity(moved.st_ino, None)):
+            raise in_the_way(stream.place, aside)
 
     def gone(self, stream: Stream) -> None:
         """Nothing stands at the path: the file was renamed and is finished first, or it was deleted."""
