@@ -37,6 +37,8 @@ class Place:
     """True while a segment's name may not be durable, though it could not be taken back."""
     outlived: dict[Stream, None] = field(default_factory=dict)
     """Streams whose open part may still lie beside the segment that it became."""
+    strays: dict[str, str] = field(default_factory=dict)
+    """What stands at a name that method `rename` gives, and is no stream's: each with a sentence that says why."""
     trouble: Trouble = field(
         default_factory=lambda: Trouble(
             "what was sealed cannot be made final in its directory; nothing of it is given back",

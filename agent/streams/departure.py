@@ -6,11 +6,15 @@ stay in order, nothing is sealed twice. Nobody may have it open any more when it
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 from agent.kit import linux, log
 from agent.kit.steps import reach
+from agent.streams import names
+from agent.streams.asides import in_the_way, line_up
 from agent.streams.catalog import Stream
-from agent.streams.live import Live
-from agent.streams.names import shortened
+from agent.streams.live import Live, irregular
 from agent.streams.position import Identity
 from agent.streams.recognise import begin, find_inode, open_live, recognise
 from agent.streams.seal import Sealer
@@ -24,8 +28,6 @@ IDLE = 10.0
 
 LONG_IDLE = 60.0
 """The same where a lease says nothing about other machines, or where the last line has no end yet."""
-
-_MARK = ".rotating"
 
 
 class Departures:
@@ -42,15 +44,31 @@ class Departures:
 
     def rename_away(self, stream: Stream) -> None:
         """Method `rename`: move the live file aside; its writer has to reopen. Raises OSError, RefusedError."""
+        home, aside = stream.place.home, names.aside_name(stream.leaf)
         with open_live(stream) as live:
             if recognise(self._tools, stream, live) == "other_file" and stream.departed:
                 return  # its writer was faster: the old file is finished first
-        aside = f".{shortened(stream.leaf)}{_MARK}"
-        stream.place.home.publish(stream.leaf, aside)
-        reach("tomb.renamed")
+            try:
+                home.publish(stream.leaf, aside)
+            except FileExistsError:
+                raise in_the_way(stream.place, aside) from None
+            reach("tomb.renamed")
+            moved = home.stat(aside)
+            if moved.st_ino != live.identity.inode:  # it is open: no other file can have its inode
+                self._unknown(stream, aside, moved)
+                return
         stream.departed = aside
         stream.facts.grew = self._tools.clock.monotonic()
         self._tools.audit.write("tomb", stream=stream.name, reason="renamed aside", file=aside)
+
+    def _unknown(self, stream: Stream, aside: str, moved: os.stat_result) -> None:
+        """The writer was faster than the renaming, which took the file that came next: that one's turn comes later."""
+        self._tools.audit.write("tomb", stream=stream.name, reason="not the file that was looked at", file=aside)
+        with suppress(OSError):  # yet another one stands at the path, or it cannot be undone
+            stream.place.home.publish(aside, stream.leaf)
+            return
+        if irregular(moved) or not line_up(self._tools, stream, aside, Identity(moved.st_ino, None)):
+            raise in_the_way(stream.place, aside)
 
     def gone(self, stream: Stream) -> None:
         """Nothing stands at the path: the file was renamed and is finished first, or it was deleted."""
@@ -60,7 +78,7 @@ class Departures:
         name = find_inode(stream.place.home, life.identity)
         if name:
             stream.departed = name
-        else:
+        elif not self._next_departed(stream):
             begin(self._tools, stream, Identity(0, None), "deleted")
 
     def finish(self, stream: Stream) -> bool:
@@ -68,7 +86,7 @@ class Departures:
         life = stream.incarnation
         if life is None:
             return False
-        ours = stream.departed is not None and stream.departed.endswith(_MARK)
+        ours = stream.departed is not None and names.is_aside(stream.departed)
         try:
             written = self._written(stream) if ours else False
             with open_live(stream, update=True) as live:
@@ -147,6 +165,17 @@ class Departures:
         stream.not_before, stream.fruitless = 0.0, 0
         self._quiet.pop(stream, None)
         self._told.discard(stream)
+        if self._next_departed(stream):
+            return
+        try:
+            with open_live(stream) as live:
+                begin(self._tools, stream, live.identity, "replaced", live.size(), live=live)
+                stream.facts.size = live.size()
+        except FileNotFoundError:
+            begin(self._tools, stream, Identity(0, None), "renamed")
+
+    def _next_departed(self, stream: Stream) -> bool:
+        """Begin with the first of the files that wait and are not at the path; False when there is none."""
         while stream.successors:
             identity, *waiting = stream.successors
             stream.successors = tuple(waiting)
@@ -154,10 +183,5 @@ class Departures:
             if name and name != stream.leaf:
                 begin(self._tools, stream, identity, "replaced")
                 stream.departed, stream.successors = name, tuple(waiting)
-                return
-        try:
-            with open_live(stream) as live:
-                begin(self._tools, stream, live.identity, "replaced", live.size(), live=live)
-                stream.facts.size = live.size()
-        except FileNotFoundError:
-            begin(self._tools, stream, Identity(0, None), "renamed")
+                return True
+        return False

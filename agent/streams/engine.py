@@ -14,6 +14,7 @@ from agent.config import Config
 from agent.kit.clock import Clock, boot_id
 from agent.metrics import Metrics
 from agent.streams.ages import Ages
+from agent.streams.asides import Asides
 from agent.streams.ballast import Ballast
 from agent.streams.catalog import Catalog, Stream
 from agent.streams.departure import Departures
@@ -86,7 +87,8 @@ class Engine:
         departures = Departures(tools, self.sealer, tombs)
         self.rounds = Rounds(tools, catalog, self.releaser, departures, tombs)
         self.recovery = Recovery(tools, catalog, grounds.quarantine, Hints(state).load())
-        loader = Loader(tools, catalog, self.ages, self.recovery, self.sealer, self.rounds, self._reading)
+        asides = Asides(tools, catalog, self.survey.relevant)
+        loader = Loader(tools, catalog, self.ages, self.recovery, self.sealer, self.rounds, asides, self._reading)
         observed = self._changed is not None
         self.lookout = Lookout(tools, catalog, grounds, self.survey, departures, loader, observed)
         ballast = Ballast(own, place.archive) if own else None

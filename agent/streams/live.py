@@ -213,6 +213,15 @@ def refusal(reason: str, path: str, detail: str = "") -> RefusedError:
     return error
 
 
+def irregular(info: os.stat_result) -> str | None:
+    """The reason for which an entry is refused before it is opened; None for a regular file with one name."""
+    if stat.S_ISLNK(info.st_mode):
+        return "symlink"
+    if not stat.S_ISREG(info.st_mode):
+        return "special"
+    return "hardlink" if info.st_nlink > 1 else None
+
+
 def _refusal(error: OSError) -> str | None:
     if error.errno == errno.ELOOP:
         return "symlink"

@@ -9,6 +9,7 @@ from agent.kit import log
 from agent.streams import names
 from agent.streams.ages import Ages
 from agent.streams.archive import Leftovers, fill, read_archive
+from agent.streams.asides import Asides
 from agent.streams.catalog import Catalog, Place, Stream
 from agent.streams.dues import idle_part
 from agent.streams.failures import failed
@@ -31,6 +32,7 @@ class Loader:
     recovery: Recovery
     sealer: Sealer
     rounds: Rounds
+    asides: Asides
     reading: bool
 
     def load(self, place: Place) -> None:
@@ -57,6 +59,7 @@ class Loader:
                 self._restore(stream)
         if not self.reading:
             self._publish_found(place)
+        self.asides.take_up(place)
 
     def _publish_found(self, place: Place) -> None:
         """Open parts that nobody goes on with: capture is off, or their stream has ended."""

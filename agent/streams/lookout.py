@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from agent.kit.errors import AgentError, StoppingError
@@ -31,7 +31,7 @@ class Lookout:
     _left: bool = False
     """True when directories were left since the hints were read."""
 
-    def look(self, relative: str, leaves: Iterable[str] | None) -> Looked:
+    def look(self, relative: str, leaves: Collection[str] | None) -> Looked:
         """Look at files of a managed directory, or at all of it, and recognise what is no longer what it was."""
         place = self.catalog.places.get(relative)
         if place is None:
@@ -41,6 +41,7 @@ class Lookout:
             return Looked(self.tools.clock.monotonic())
         if place.unsynced or place.outlived:
             self.loader.finish(place)
+        self.loader.asides.look(place, leaves)
         looked = self.survey.list(place) if leaves is None else self.survey.names(place, leaves)
         for stream in looked.suspects:
             examine(self.tools, self.departures, stream)

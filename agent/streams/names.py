@@ -15,6 +15,9 @@ from datetime import UTC, datetime
 NAME_MAX = 255
 """Bytes in one file name (limits.h)."""
 
+_ASIDE = ".rotating"
+_ASIDE_ROOM = NAME_MAX - 32
+_CUT = re.compile(r"~[0-9a-f]{8}\Z")
 _ROOM = NAME_MAX - len("_20240101_000000_000000.gz") - 1
 _PATTERN = re.compile(
     r"(?P<stem>.+)_(?P<day>\d{8})_(?P<time>\d{6})(?:_(?P<n>[1-9]\d*))?(?P<suffix>\.[^._]*)?\.gz", re.DOTALL
@@ -83,7 +86,24 @@ def _hidden(live_name: str, ending: str) -> str:
 
 def shortened(leaf: str) -> str:
     """`leaf`, cut where a longer name would be made of it: ends in 8 hex digits of its hash then."""
-    return _shortened(leaf, leaf, NAME_MAX - 32)
+    return _shortened(leaf, leaf, _ASIDE_ROOM)
+
+
+def aside_name(leaf: str) -> str:
+    """The name that method `rename` gives a live file while it is finished: hidden, and never that of a stream."""
+    return f".{shortened(leaf)}{_ASIDE}"
+
+
+def is_aside(name: str) -> bool:
+    """True for a name that `aside_name` may have made."""
+    return name.startswith(".") and name.endswith(_ASIDE)
+
+
+def leaf_of_aside(name: str) -> str | None:
+    """The live file's name, read from the one that it has aside; None where that was cut, or is none."""
+    leaf = name[1 : -len(_ASIDE)]
+    cut = len(os.fsencode(leaf)) == _ASIDE_ROOM and _CUT.search(leaf)
+    return leaf if is_aside(name) and leaf and not cut and aside_name(leaf) == name else None
 
 
 def is_open(name: str) -> bool:

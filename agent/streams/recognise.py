@@ -129,8 +129,14 @@ def accept(stream: Stream, live: Live, first: int) -> bool:
         stream.accepted = True
         return True
     path = f"{stream.place.home.path}/{live.name}"
+    stream.accepted = is_log(stream.leaf, live, first, path, behind=bool(first or life.base))
+    return stream.accepted
+
+
+def is_log(leaf: str, live: Live, first: int, path: str, *, behind: bool) -> bool:
+    """As `accept`, of any open file that is, or was, called `leaf`; `behind` a gap or a life before, or not."""
     sample = live.read(first, _SAMPLE)
-    named_json = stream.leaf.endswith(JSON_SUFFIXES)
+    named_json = leaf.endswith(JSON_SUFFIXES)
     if _many_runs(sample) or (_length_prefixed(live) and not (named_json and _json_line(sample))):
         raise refusal("not_a_log", path)
     if named_json:
@@ -141,14 +147,13 @@ def accept(stream: Stream, live: Live, first: int) -> bool:
         if end < 0:
             return len(sample) >= _FIRST_LINE
         if not _json_value(sample[:end]):
-            if not (first or life.base):
+            if not behind:
                 raise refusal("not_json_lines", path)
             # Behind a gap or a truncation the first line may be the end of one: the next has to be whole.
             after = sample[end + 1 :].partition(b"\n")
             if after[1] and not _json_value(after[0]):
                 raise refusal("not_json_lines", path)
             return bool(after[1])
-    stream.accepted = True
     return True
 
 

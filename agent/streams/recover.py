@@ -144,8 +144,9 @@ class Recovery:
         with place.home.entries() as entries:
             for entry in entries:
                 # The state directory is gone and nothing was sealed yet: the part's name still tells the file.
-                if name in names.hidden_names(entry.name) and entry.is_file(follow_symlinks=False):
-                    return self.catalog.stream(place, entry.name, stream_id)
+                leaf = names.leaf_of_aside(entry.name) or entry.name
+                if name in names.hidden_names(leaf) and entry.is_file(follow_symlinks=False):
+                    return self.catalog.stream(place, leaf, stream_id)
         leaf = name[1:].rpartition(".")[0]
         if names.is_open(name) and names.open_name(leaf) == name:  # the file is gone as well
             return self.catalog.stream(place, leaf, stream_id)

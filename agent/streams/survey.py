@@ -14,7 +14,7 @@ from agent.kit.errors import RefusedError, printable
 from agent.streams import names
 from agent.streams.catalog import Catalog, Facts, Place, Stream
 from agent.streams.incarnation import Incarnation
-from agent.streams.live import Live, refusal
+from agent.streams.live import Live, irregular, refusal
 from agent.streams.position import Identity
 from agent.streams.tools import Tools
 
@@ -94,7 +94,7 @@ class Survey:
 
     def _see(self, place: Place, leaf: str, name: str, info: os.stat_result, looked: Looked) -> None:
         self._tools.metrics.looks.inc()
-        reason = _not_regular(info)
+        reason = irregular(info)
         if reason:
             self._refuse(place, leaf, name, reason)
             return
@@ -228,14 +228,6 @@ def _note_successor(stream: Stream, inode: int) -> None:
             stream.successors += (live.identity,)
     except (OSError, RefusedError):
         return
-
-
-def _not_regular(info: os.stat_result) -> str | None:
-    if stat.S_ISLNK(info.st_mode):
-        return "symlink"
-    if not stat.S_ISREG(info.st_mode):
-        return "special"
-    return "hardlink" if info.st_nlink > 1 else None
 
 
 def _own_segment(leaf: str) -> bool:

@@ -63,6 +63,11 @@ STORIES = {
         (("write", 20), ("let_go", 0), *(STEP, LATER) * 8),
         "tomb.removed",
     ),
+    "rename": Story(
+        {"max_size": Size("1KB"), "max_age": Duration("5s"), "method": "rename"},
+        (("write", 20), STEP, ("reopen", 0), ("write", 20), *(STEP, LATER) * 4, ("let_go", 0), *(STEP, LATER) * 4),
+        "tomb.removed",
+    ),
 }
 
 

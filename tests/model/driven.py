@@ -37,7 +37,10 @@ ROTATIONS = (
     Rotation(max_size=Size("3KB"), max_age=Duration("5s"), verify="sample"),
     Rotation(max_size=Size("30KB"), max_age=Duration("20s"), capture=Duration("1s")),
     Rotation(max_size=Size("10KB"), max_age=Duration("5s"), unlink_idle=Duration("60s")),
+    Rotation(max_size=Size("1KB"), max_age=Duration("5s"), method="rename"),
 )
+RENAMING = 4
+"""The one that moves files aside."""
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from tests.model.driven import STREAM, Driven
+from tests.model.driven import RENAMING, STREAM, Driven
 from tests.model.writer import MODES
 from tests.torture.judge import STATE, judge
 
@@ -57,7 +57,7 @@ class Machine(Driven):
             self.writer.write(1 + number % 7)
             self.agent("look", 0)
             self.crash(CAPTURES[number % len(CAPTURES)], number // len(CAPTURES) % 24)
-        elif name in ("entomb", "empty", "expire"):
+        elif name in ("entomb", "empty", "expire", "aside", "overtake"):
             getattr(self, name)(number)
         elif name == "meanwhile":
             self.meanwhile(VISITED[number % len(VISITED)], number // len(VISITED))
@@ -97,12 +97,46 @@ class Machine(Driven):
             self.clock.sleep(70.0)
         self.crash("step", number // 6 % 24)
 
+    def aside(self, number: int) -> None:
+        """By method `rename`; the agent is killed on the way, and somebody may remove its state."""
+        self._rule(RENAMING, self._rules[1])
+        self.writer.write(1 + number % 30)
+        if number // 30 % 2:
+            self.writer.reopen("append")
+        self.agent("look", 0)
+        self.crash("step" if number // 60 % 4 else "seal", number // 240 % 26)
+        if number // 6240 % 2:
+            self._forget(0)
+        if number // 12_480 % 2:
+            self.writer.reopen("append")
+
+    def overtake(self, number: int) -> None:
+        """By method `rename`; meanwhile its writer rotates by itself, and the agent may be killed right after."""
+        if self.writer.moved or self.writer.unlinked:
+            return
+        self._rule(RENAMING, self._rules[1])
+        self.writer.write(1 + number % 30)
+        self.agent("look", 0)
+
+        def visit(event: str) -> None:
+            hints = self.keeper.engine.hints.load().values() if self.keeper else ()
+            if self.writer.path.exists() and self.writer.path.stat().st_ino in [one.inode for one in hints]:
+                self.visits["rotate", event] += 1
+                self._rename(number // 30)
+
+        self.gate.visitor = visit
+        self.gate.visit_at = 1 + number // 60 % 4
+        try:
+            self.crash("seal", self.gate.visit_at + number // 240 % 6)
+        finally:
+            self.gate.visitor = None
+
     def meanwhile(self, name: str, number: int) -> None:
         """The writer writes, and acts once more at an event of the agent's action.
 
         It has the file open already: whoever opens one on which the agent has a lease waits, here for ever.
         """
-        if self.writer.away or self.writer.unlinked:
+        if self.writer.moved or self.writer.unlinked:
             return
         self.writer.write(1 + number % 30)
         self.agent("look", 0)
@@ -163,7 +197,7 @@ class Machine(Driven):
     # -- the world
 
     def _tick(self, number: int) -> None:
-        if self.writer.away:
+        if self.writer.moved:
             self.writer.close()
         self.clock.sleep(TICKS[number % len(TICKS)])
 
@@ -232,6 +266,7 @@ class Machine(Driven):
             found.append(f"segments vanished: {sorted(self.promised - names)}")
         if verdict.live:
             found.append(f"{verdict.live} records were left unsealed")
+        found += [f"{path.name} was left" for path in self.directory.glob(".*.rotating")]
         aside = [path.name for path in (self.directory / STATE / "quarantine").glob("*")]
         if [name for name in aside if not (self._forgotten and ".part." in name)]:
             found.append(f"quarantined: {aside}")

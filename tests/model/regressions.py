@@ -139,4 +139,12 @@ CASES: dict[str, list[Action]] = {
     "a part that could not be removed yet was quarantined, for its segment had been retired": [
         ("expire", 466236), ("meanwhile", 601075), ("write", 829981), ("reboot", 36023), ("fault", 593740),
     ],
+    "a file was renamed aside by an agent that was killed and lost its state, and nobody knew it any more": [
+        ("aside", 219439),
+    ],
+    "the same, while its writer had it open, and again": [
+        ("aside", 11920), ("meanwhile", 219079), ("aside", 952833), ("aside", 373583), ("aside", 208226),
+    ],
+    "a file that came just before the renaming was taken for the one that was looked at": [("overtake", 625976)],
+    "the same, and the one that was looked at was counted as lost": [("overtake", 849410)],
 }  # fmt: skip

@@ -18,6 +18,7 @@ WEIGHTS = {
     "step": 12, "look": 8, "seal": 14, "release": 8, "reset": 6, "retain": 4, "reload": 3, "close": 2, "open": 2,
     "crash": 12, "kill": 20, "fault": 6, "tick": 12, "jump": 2, "reboot": 2, "forget": 1,
     "capture": 12, "spill": 10, "meanwhile": 12, "fill": 3, "free": 5, "entomb": 3, "empty": 5, "expire": 5,
+    "aside": 6, "overtake": 3,
 }  # fmt: skip
 LONGEST = 40
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - directories in it are made by tempfile

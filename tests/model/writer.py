@@ -28,8 +28,8 @@ class Writer:
         self.fragments = 0
         self.renamed: list[Path] = []
         self.links: list[Path] = []
-        self.away = False
-        """The open file is not the one at the path: it was renamed."""
+        self.moved = False
+        """The open file was renamed by the operator."""
         self.unlinked = False
         """The open file has no name any more."""
         self._make = record.maker(0, PAYLOAD)
@@ -38,6 +38,13 @@ class Writer:
     def truth(self) -> Truth:
         """What the judge is told."""
         return Truth(self.path.name, 0, self.written, record.length(PAYLOAD), tuple(self.emptied), self.fragments)
+
+    @property
+    def away(self) -> bool:
+        """The open file is not the one at the path: it was renamed, by the operator or by the agent."""
+        if self.fd < 0 or self.unlinked:
+            return False
+        return not self.path.exists() or self.path.stat().st_ino != os.fstat(self.fd).st_ino
 
     # -- the program
 
@@ -71,7 +78,7 @@ class Writer:
             self.fd = -1
         if self.unlinked:
             self.emptied.append(self.written)
-        self.away = self.unlinked = False
+        self.moved = self.unlinked = False
 
     def reopen(self, mode: str) -> None:
         """Restart: close, and open again in another mode."""
@@ -116,7 +123,7 @@ class Writer:
             target = self.path.with_name(f"{self.path.name}.{len(self.renamed) + 1}")
             self.path.rename(target)
             self.renamed.append(target)
-            self.away = self.fd >= 0
+            self.moved = self.fd >= 0
 
     def link(self) -> None:
         """Give the file a second name."""

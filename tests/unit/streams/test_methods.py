@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from agent.kit import linux
+from agent.kit.disk import Directory
 from agent.kit.units import Size
-from agent.streams import copying
+from agent.streams import copying, names
 from agent.streams import seal as sealing
-from tests.support.bench import LEAF, at, fail, lines
+from tests.support.bench import LEAF, Bench, at, fail, killed, lines
 from tests.unit.streams.conftest import Make
 
 
@@ -145,3 +149,127 @@ def test_a_writer_that_rotates_by_itself_just_before_keeps_its_order(make: Make)
         bench.clock.advance(35)
 
     assert (big(0, 20), {}) == (bench.sealed(), bench.lost())
+
+
+# -- a writer that is faster than the renaming
+
+
+def rest(bench: Bench) -> None:
+    """A keeper's passes, each some time after the one before."""
+    for _ in range(12):
+        bench.step()
+        bench.clock.advance(35)
+
+
+@contextmanager
+def just_before(patch: pytest.MonkeyPatch, act: Callable[[], None], after: Callable[[], None]) -> Iterator[None]:
+    """Do something after the file was looked at and before it is renamed, and something when it was, once each."""
+    real = Directory.publish
+    acts = {"before": act, "after": after}
+
+    def publish(self: Directory, old: str, new: str) -> None:
+        if not names.is_aside(new):
+            real(self, old, new)
+            return
+        acts.pop("before", lambda: None)()
+        real(self, old, new)
+        acts.pop("after", lambda: None)()
+
+    with patch.context() as inner:
+        inner.setattr(Directory, "publish", publish)
+        yield
+
+
+def nothing() -> None:
+    """The writer rests."""
+
+
+@pytest.mark.parametrize("old", ["kept", "deleted"])
+@pytest.mark.parametrize("third", [False, True], ids=["path free", "path taken"])
+@pytest.mark.parametrize("dies", ["no", "with its hints", "with its state lost"])
+def test_a_file_that_was_not_looked_at_is_not_taken_for_the_one_that_was(
+    make: Make, monkeypatch: pytest.MonkeyPatch, old: str, dies: str, *, third: bool
+) -> None:
+    """H6: the writer rotates by itself between look and renaming, and perhaps once more: the old file comes first."""
+    bench = make(method="rename", max_size=Size("1KB"))
+    live = bench.path / LEAF
+    bench.writer().write(big(0, 10)).close()
+    rest(bench)
+    bench.writer().write(big(10, 20)).close()
+
+    def rotates() -> None:
+        if old == "kept":
+            live.rename(bench.path / "old")
+        else:
+            live.unlink()
+        live.write_bytes(big(20, 30))
+
+    def again() -> None:
+        if third:
+            live.write_bytes(big(30, 40))
+
+    if dies == "no":
+        with just_before(monkeypatch, rotates, again):
+            bench.step()
+        rest(bench)
+        assert [] == bench.events("error")
+    else:
+        bench.crash()
+        with just_before(monkeypatch, rotates, again):
+            assert killed("tomb.renamed", bench.step)
+        assert [f".{LEAF}.rotating"] == bench.names(".*.rotating")
+        bench.crash()
+        if dies == "with its state lost":
+            shutil.rmtree(bench.path / ".telemetry-agent")
+        rest(bench)
+
+    # Of a file that left before anything of it was sealed only the hints know.
+    gone = old == "deleted" or dies == "with its state lost"
+    expected = big(0, 10) + (b"" if gone else big(10, 20)) + big(20, 40 if third else 30)
+    assert expected == bench.sealed()
+    assert (10_000 if old == "deleted" and dies != "with its state lost" else 0) == sum(bench.lost().values())
+    assert [] == bench.names(".*.rotating")
+
+
+def test_what_is_no_file_is_given_back(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came to the path and went aside with the renaming: it is back there, and refused."""
+    bench = make(method="rename", max_size=Size("1KB"))
+    live = bench.path / LEAF
+    live.write_bytes(big(0, 10))
+
+    def swaps() -> None:
+        live.rename(bench.path / "old")
+        live.mkdir()
+
+    with just_before(monkeypatch, swaps, nothing):
+        bench.step()
+    assert live.is_dir()
+    live.rmdir()
+    live.write_bytes(big(10, 20))
+    rest(bench)
+
+    assert (big(0, 20), {}) == (bench.sealed(), bench.lost())
+    assert [] == bench.names(".*.rotating")
+
+
+def test_what_is_no_file_and_cannot_be_given_back_is_left_alone_and_told(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file came to the path meanwhile: that one, and the old one before it, are sealed once the way is free."""
+    bench = make(method="rename", max_size=Size("1KB"))
+    live, aside = bench.path / LEAF, bench.path / f".{LEAF}.rotating"
+    live.write_bytes(big(0, 10))
+
+    def swaps() -> None:
+        live.rename(bench.path / "old")
+        live.mkdir()
+
+    with just_before(monkeypatch, swaps, lambda: str(live.write_bytes(big(10, 20))) and None):
+        bench.step()
+    assert aside.is_dir()
+    assert "another one stands there" in bench.stream().failure
+    aside.rmdir()
+    rest(bench)
+
+    assert (big(0, 20), {}, "") == (bench.sealed(), bench.lost(), bench.stream().failure)
+    assert [] == bench.names(".*.rotating")
