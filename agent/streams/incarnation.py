@@ -96,8 +96,7 @@ def judge(incarnation: Incarnation, live: Live, sealed_bytes: SealedBytes, kept:
     floor = live.floor(incarnation.sealed)
     if incarnation.clean:
         limit = min(incarnation.released, floor)
-        strict = not _has_data(live, 0, limit)
-        return "same" if strict or _only_sealed(live, 0, limit, None) else "refilled"
+        return "same" if _is_hole(incarnation, live, limit) or _only_sealed(live, 0, limit, None) else "refilled"
     holes = _only_sealed(live, 0, min(live.floor(kept), floor), None)
     return "same" if holes and _only_sealed(live, kept, floor, sealed_bytes) else "refilled"
 
@@ -122,11 +121,16 @@ def guard_holds(incarnation: Incarnation, live: Live) -> bool:
     return equal_or_nul(there, guard)
 
 
-def _has_data(live: Live, start: int, end: int) -> bool:
-    if start >= end:
-        return False
-    at = live.data_from(start)
-    return at is not None and at < end
+def _is_hole(incarnation: Incarnation, live: Live, end: int) -> bool:
+    """True when nothing is below `end`, which the count of blocks tells as a rule, so that no writer has to wait.
+
+    A file that has as many holes above as data below has that count as well. It was refilled then, and to pass it would
+    have to have its guard again: so where that may be gone, the holes themselves are looked at.
+    """
+    if end <= 0 or (incarnation.guard and not incarnation.guard_may_be_gone and live.fits_above(end)):
+        return True
+    at = live.data_from(0)
+    return at is None or at >= end
 
 
 def _only_sealed(live: Live, start: int, end: int, sealed_bytes: SealedBytes | None) -> bool:

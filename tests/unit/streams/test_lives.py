@@ -63,6 +63,13 @@ def new_head(data: bytearray) -> None:
     data[0:3] = b"NEW"
 
 
+def new_head_and_hole(data: bytearray) -> None:
+    """One block of new data below the floor, one hole above S, and no guard: as many blocks as before."""
+    data[:SEALED] = bytes(SEALED)
+    data[0:3] = b"NEW"
+    data[24_576:28_672] = bytes(4096)
+
+
 def new_guard(data: bytearray) -> None:
     """Another guard."""
     data[SEALED - 3 : SEALED] = b"NEW"
@@ -88,6 +95,7 @@ def untouched(_: bytearray) -> None:
         (untouched, {"clean": True, "released": FLOOR}, "refilled"),
         (new_head, {}, "refilled"),
         (new_head, {"clean": True, "released": 4096}, "refilled"),
+        (new_head_and_hole, {"clean": True, "released": FLOOR, "guard_may_be_gone": True}, "refilled"),
         (new_guard, {}, "guard"),
         (guard_gone, {}, "guard"),
         (guard_gone, {"guard_may_be_gone": True}, "same"),

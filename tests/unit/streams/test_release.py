@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.kit import disk
+from agent.kit import disk, linux
+from agent.kit.disk import Directory
 from agent.kit.errors import RefusedError
 from agent.streams import dues, release
 from agent.streams.live import GUARD
@@ -47,6 +48,30 @@ def test_a_writer_that_holds_its_file_goes_on_undisturbed(anywhere: Bench, mode:
     assert inode == (anywhere.path / LEAF).stat().st_ino
     assert anywhere.allocated() <= 3 * 4096
     assert {} == anywhere.lost()
+
+
+def test_the_usual_file_is_not_asked_for_its_holes(anywhere: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEEK_DATA and SEEK_HOLE take the inode's lock, for which the writer waits: the count of blocks tells as much."""
+    asked: list[int] = []
+    seek = os.lseek
+
+    def watched(fd: int, offset: int, whence: int) -> int:
+        if whence in (os.SEEK_DATA, os.SEEK_HOLE):
+            asked.append(offset)
+        return seek(fd, offset, whence)
+
+    writer = anywhere.writer()
+    with Directory.open(str(anywhere.path)) as home:
+        if linux.filesystem(home.fd) not in ("ext4", "btrfs", "tmpfs"):
+            pytest.skip("the file system allocates ahead of the writer")
+    for number in range(10):
+        writer.write(big(number * 50, number * 50 + 50))
+        if number == 2:
+            monkeypatch.setattr(os, "lseek", watched)
+        anywhere.rotate()
+
+    assert [] == asked
+    assert big(0, 500) == anywhere.whole()
 
 
 def test_the_guard_is_never_punched(anywhere: Bench) -> None:
