@@ -11,6 +11,7 @@ import pytest
 
 from tests.bench import corpus, logrotate
 from tests.bench.__main__ import BENCHES, arguments
+from tests.bench.latency import Told, quantile
 from tests.bench.loss import count_lost
 from tests.bench.report import Row, markdown
 from tests.torture import record
@@ -55,6 +56,14 @@ def test_lost_records_are_counted_over_plain_files(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(5000) + b"".join(line(n) + b"\n" for n in range(13, 20)))
 
     assert 3 == count_lost(tmp_path, [Truth("a", 0, 20, record.length(8))])
+
+
+def test_a_quantile_is_that_of_all_runs_together() -> None:
+    """One slow run among several counts by its writes, not as a run."""
+    quick, slow = Told(first=[(1.0, 4)], then=[(2.0, 98), (9.0, 1)]), Told(first=[(3.0, 4)], then=[(50.0, 1)])
+
+    assert [2.0, 9.0, 50.0] == [quantile([quick, slow], "then", place) for place in (0.5, 0.99, 1)]
+    assert 3.0 == quantile([quick, slow], "first", 0.999)
 
 
 @pytest.mark.skipif(not shutil.which("logrotate"), reason="logrotate is not installed")

@@ -33,8 +33,12 @@ _LOOK = 64
 """Records between two looks at the clock."""
 _TICK = 0.0005
 """Seconds a writer with a rate sleeps when it is ahead."""
-_LATENCIES = 6_000_000
-"""Measurements kept (48 MB); later ones are not taken."""
+_FINEST = 100
+"""Nanoseconds of latency that are told apart."""
+_LONGEST = 1_000_000
+"""Latencies of so many times that, 100 ms, and more are one."""
+FIRST = 1.0
+"""Seconds at the beginning whose latencies are told apart: who watches the file has to get used to it."""
 
 
 class _Many:
@@ -126,8 +130,8 @@ class Writer:
         self.outlet = MODES[options.mode](options.file)
         self.written = 0
         self.truncations: list[int] = []
-        self.latencies = array("Q", bytes(8 * _LATENCIES)) if options.latency else None
-        self.measured = 0
+        self.first, self.then = (array("Q", bytes(8 * (_LONGEST + 1))) if options.latency else None for _ in range(2))
+        """How many records took so long, in the first second and after it."""
         self.stop = False
 
     def run(self) -> None:
@@ -143,7 +147,7 @@ class Writer:
                 if options.restart_every and now - restarted >= options.restart_every:
                     restarted = now
                     self.restart()
-                self.burst(min(last, self.due(now - begun)))
+                self.burst(min(last, self.due(now - begun)), self.first if now - begun < FIRST else self.then)
         finally:
             self.outlet.close()
 
@@ -152,14 +156,14 @@ class Writer:
         ahead = self.written + _LOOK
         return min(ahead, int(elapsed * self.options.rate)) if self.options.rate else ahead
 
-    def burst(self, end: int) -> None:
+    def burst(self, end: int, latencies: array[int] | None) -> None:
         """Write the records up to id `end`, or sleep a moment when they are there already."""
         if end <= self.written:
             time.sleep(_TICK)
-        elif self.latencies is None or self.measured + _LOOK > _LATENCIES:
+        elif latencies is None:
             self.plain(end, self.outlet.put)
         else:
-            self.timed(end, self.outlet.put, self.latencies)
+            self.timed(end, self.outlet.put, latencies)
 
     def plain(self, end: int, put: Callable[[bytes], None]) -> None:
         """Write the records up to `end`. `written` moves with each one, so that an error leaves the truth."""
@@ -169,17 +173,15 @@ class Writer:
             self.written = n + 1
 
     def timed(self, end: int, put: Callable[[bytes], None], latencies: array[int]) -> None:
-        """As `plain`, and measure each record's writes."""
+        """As `plain`, and count how long each record's writes took."""
         make = self.make
         clock = time.perf_counter_ns
-        at = self.measured - self.written
         for n in range(self.written, end):
             body = make(n)
             before = clock()
             put(body)
-            latencies[at + n] = clock() - before
+            latencies[min((clock() - before) // _FINEST, _LONGEST)] += 1
             self.written = n + 1
-        self.measured = at + self.written
 
     def restart(self) -> None:
         """Close and open again, as a program that is restarted; in mode `hold` this truncates."""
@@ -199,17 +201,13 @@ class Writer:
             "record_bytes": record.length(options.payload),
             "truncations": self.truncations,
             "seconds": round(seconds, 3),
-            "latency_us": self.quantiles(),
+            "latency_us": {"first": counts(self.first), "then": counts(self.then)} if options.latency else {},
         }
 
-    def quantiles(self) -> dict[str, float]:
-        """Latency of a record's writes in microseconds; empty when it was not measured."""
-        if self.latencies is None or not self.measured:
-            return {}
-        values = sorted(self.latencies[: self.measured])
-        last = len(values) - 1
-        places = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
-        return {name: values[int(last * place)] / 1000 for name, place in places.items()}
+
+def counts(latencies: array[int] | None) -> list[tuple[float, int]]:
+    """How often which latency was measured, in microseconds, the shortest first."""
+    return [(at * _FINEST / 1000, count) for at, count in enumerate(latencies or ()) if count]
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -223,7 +221,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--lines", type=int, default=0, help="stop after so many records (default: never)")
     parser.add_argument("--rate", type=float, default=0, help="records a second (default: full speed)")
     parser.add_argument("--payload", type=int, default=64, help="bytes of text in a record")
-    parser.add_argument("--latency", action="store_true", help="measure each record's writes")
+    parser.add_argument("--latency", action="store_true", help="measure each record's writes, to 100 ms")
     parser.add_argument("--restart-every", type=float, default=0, help="seconds between two restarts")
     return parser.parse_args(given)
 
