@@ -81,6 +81,24 @@ async def test_a_batch_is_one_post_of_its_signal(server: Hostile) -> None:
     assert outcome == Outcome(sent_bytes=len(heard.raw))
 
 
+async def test_no_request_looks_for_modules(server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that the HTTP client would like and nobody installed is searched through all paths, on each request."""
+    sought: list[str] = []
+
+    class Watched:
+        def find_spec(self, name: str, *_: object) -> None:
+            sought.append(name)
+
+    sink = OtlpSink(OtlpOptions(endpoint=server.url), ManualClock(NOW))
+    await sink.send(batch())
+    monkeypatch.setattr(sys, "meta_path", [Watched(), *sys.meta_path])
+    await sink.send(batch())
+    await sink.aclose()
+
+    assert [] == sought
+    assert 2 == len(server.heard)
+
+
 async def test_without_compression_there_is_no_content_encoding(server: Hostile) -> None:
     """Compression = "none" sends the body as it is."""
     await send(server.url, compression="none")
