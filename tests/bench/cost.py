@@ -2,7 +2,8 @@
 
 CPU is user + system time of the whole process tree, by wait4. Both read from a warm page cache. What the agent takes
 when it runs as long over an empty directory is told apart: it is paid once, not for each GB. Afterwards both archives
-are inflated and must be the source, byte for byte: a rotator that is fast because it loses is no result.
+are inflated and must be the source, byte for byte: a rotator that is fast because it loses is no result. They take
+turns, and the least of each counts: what else the host does only adds.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import shutil
 import subprocess
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from tests.bench import corpus, logrotate
@@ -30,6 +32,9 @@ _KINDS = {
     "small": ({"rotation.level": "small"}, 0.65, 0.95),
 }
 """Settings, and the bars for CPU and size as shares of logrotate's."""
+
+
+_work = attrgetter("work")
 
 
 @dataclass(frozen=True)
@@ -53,17 +58,22 @@ def measure(options: Options) -> list[Row]:
         source = place / "source"
         size = corpus.write(source, options.size)
         digest = _digest([source.read_bytes()])
-        base = _logrotate(place, source, digest)
         gigabytes = size / 1e9
-        told = f"{base.cpu / gigabytes:.1f} s/GB, {size / base.size:.2f} times smaller"
+        base: list[Cost] = []
+        costs: dict[str, list[Cost]] = {name: [] for name in _KINDS}
+        for _ in range(options.runs):
+            base.append(_logrotate(place, source, digest))
+            for name, (settings, *_) in _KINDS.items():
+                costs[name].append(_agent(place, source, digest, settings))
+        least = min(base, key=_work)
+        told = f"{least.cpu / gigabytes:.1f} s/GB, {size / least.size:.2f} times smaller"
         rows = [Row(f"logrotate copytruncate + gzip -6, {gigabytes:.2f} GB", "", told)]
-        for name, (settings, cpu_bar, size_bar) in _KINDS.items():
-            cost = _agent(place, source, digest, settings)
-            rows += _rows(name, base, cost, gigabytes, (cpu_bar, size_bar))
+        for name, (_, *bars) in _KINDS.items():
+            rows += _rows(name, least, min(costs[name], key=_work), gigabytes, bars)
         return rows
 
 
-def _rows(name: str, base: Cost, cost: Cost, gigabytes: float, bars: tuple[float, float]) -> list[Row]:
+def _rows(name: str, base: Cost, cost: Cost, gigabytes: float, bars: Sequence[float]) -> list[Row]:
     """CPU and size against their bars."""
     share, smaller = cost.work / base.work, cost.size / base.size
     cpu, size = bars

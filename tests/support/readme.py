@@ -7,12 +7,14 @@ command instead, for .ci/run.
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.config import render
+from agent.config.schema import RESTART_KEYS
 from agent.health import exposition as health
 from agent.metrics import Family, ForwardSeries, MemorySeries, Metrics, StreamSeries
 
@@ -25,6 +27,12 @@ def metrics_reference() -> str:
     families = sorted(own_families())
     rows = [f"| `{one.name}` | {one.type} | {', '.join(one.labels)} | {one.help} |" for one in families]
     return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def restart_keys() -> str:
+    """The keys that wait for a restart, as one sentence."""
+    keys = ", ".join(f"`{key}`" for key in sorted(RESTART_KEYS))
+    return "\n".join(textwrap.wrap(f"{keys}, and every key of `[[forward]]`.", 120, break_on_hyphens=False)) + "\n"
 
 
 def own_families() -> set[Family]:
@@ -59,6 +67,7 @@ def renewed(text: str) -> str:
     """The README with its generated parts as they should be."""
     for markers, content in (
         (render.MARKERS, render.markdown_reference()),
+        (("<!-- restart keys -->", "<!-- end of restart keys -->"), restart_keys()),
         (("<!-- metrics reference -->", "<!-- end of metrics reference -->"), metrics_reference()),
     ):
         before, _, after = _cut(text, markers)
