@@ -20,7 +20,7 @@ from agent.app.configuration import Configuration
 from agent.app.ending import Ending
 from agent.app.observer import StepObserver
 from agent.components import Components, State
-from agent.config import Config, Loaded
+from agent.config import Config, Loaded, extras
 from agent.duties import forwards
 from agent.duties.alerter import Alerter
 from agent.duties.budget import Budget
@@ -299,6 +299,7 @@ def run(loaded: Loaded) -> int:
 
     Raises AgentError (LockedError, ConfigError) when it cannot start.
     """
+    extras.require(loaded)
     linux.tune_memory()
     interrupt_nobody()
     rights.settle(loaded.config)
