@@ -174,6 +174,8 @@ class Agent:
                     group.start_soon(self.outputs.run)
                     if self.forwards:
                         group.start_soon(self.forwards.run)
+                        if backlog := self.forwards.backlog():
+                            group.start_soon(guard, "backlog", self._repeat, backlog, Waker())
                     await self._obey(signals, group)
                     await self._deliver_last()
                     group.cancel_scope.cancel()
