@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -32,7 +32,7 @@ from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, CorruptError, NoAnswerError, UnknownError, every, printable
 from agent.metrics import Metrics, Sample
 from agent.sinks.build import build
-from agent.streams.deadletters import DeadLetters, pick
+from agent.streams.deadletters import DeadLetters, Letter, pick
 from agent.streams.engine import Engine
 from agent.streams.lag import Lag, fullness, lag
 from agent.streams.reader import record_start
@@ -185,8 +185,11 @@ class Forwards:
 
     def drop_letters(self, consumer: str, ids: list[str], *, timeout: float = 30.0) -> int:  # noqa: ARG002 - as above
         """Delete dead letters."""
-        letters = self._consumer(consumer).letters
-        return letters.remove({one.id for one in pick(letters.all(), ids)})
+        chosen = self._consumer(consumer)
+        picked = pick(chosen.letters.all(), ids)
+        count = chosen.letters.remove({one.id for one in picked})
+        self._trails[consumer].dropped(picked)
+        return count
 
     def replay_letters(self, consumer: str, ids: list[str], *, timeout: float = 300.0) -> Replayed:
         """Send dead letters again; in the loop of the running consumers, or in one of its own where none runs."""
@@ -209,6 +212,7 @@ class Trail:
     """Tells of one consumer in the components and in the audit trail. No success hides that too much waits."""
 
     def __init__(self, name: str, forward: Forward, components: Components, engine: Engine) -> None:
+        self._name = name
         self._part = f"forward {name}"
         self._components = components
         self._audit: Callable[..., None] = engine.audit.write
@@ -238,6 +242,18 @@ class Trail:
             if (message, hint) != self._beyond:
                 self._beyond = (message, hint)
                 self._report()
+
+    def dropped(self, letters: Sequence[Letter]) -> None:
+        """An operator let these go: one entry for each stream that they are from."""
+        streams: dict[str, list[Letter]] = {}
+        for one in letters:
+            streams.setdefault(one.stream, []).append(one)
+        for stream, found in streams.items():
+            self.audit(
+                "command", stream=stream, reason="dead-letters drop", forward=self._name, letters=len(found),
+                positions=[min(one.start for one in found), max(one.end for one in found)],
+                bytes=sum(one.end - one.start for one in found),
+            )  # fmt: skip
 
     def _report(self) -> None:
         state, message, hint = self._works
