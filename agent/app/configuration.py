@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from agent.config import Config, Loaded, changed, needs_restart
+from agent.config import Config, Loaded, changed, extras, needs_restart
 from agent.control import Reloaded
 from agent.kit import log
 from agent.kit.clock import Clock
@@ -43,6 +43,7 @@ class Configuration:
         self.metrics.config_reloads.inc()
         try:
             new = old.again(os.environ)
+            extras.require(new)
             prepared = [prepare(new.config) for prepare in self.prepare]
         except AgentError as error:
             self.metrics.config_reload_failures.inc()

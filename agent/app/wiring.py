@@ -20,7 +20,7 @@ from agent.app.configuration import Configuration
 from agent.app.ending import Ending
 from agent.app.observer import StepObserver
 from agent.components import Components, State
-from agent.config import Config, Loaded
+from agent.config import Config, Loaded, extras
 from agent.duties import forwards
 from agent.duties.alerter import Alerter
 from agent.duties.budget import Budget
@@ -174,6 +174,8 @@ class Agent:
                     group.start_soon(self.outputs.run)
                     if self.forwards:
                         group.start_soon(self.forwards.run)
+                        if backlog := self.forwards.backlog():
+                            group.start_soon(guard, "backlog", self._repeat, backlog, Waker())
                     await self._obey(signals, group)
                     await self._deliver_last()
                     group.cancel_scope.cancel()
@@ -299,6 +301,7 @@ def run(loaded: Loaded) -> int:
 
     Raises AgentError (LockedError, ConfigError) when it cannot start.
     """
+    extras.require(loaded)
     linux.tune_memory()
     interrupt_nobody()
     rights.settle(loaded.config)

@@ -31,7 +31,7 @@ def audit(
     overrides: Overrides = None,
     directory: WatchedDirectory = None,
 ) -> None:
-    """Show each seal, release, deletion, loss, quarantine, refusal and reload, oldest first.
+    """Show each seal, release, deletion, loss, quarantine, refusal, reload and moved cursor, oldest first.
 
     Example: telemetry-agent audit --since 1h --stream traces.json
     """

@@ -14,7 +14,7 @@ from agent.cli.output import grid, print_json, screen
 from agent.kit.errors import ConfigError, every
 
 if TYPE_CHECKING:
-    from agent.config import Config, Retention, Rotation, Web
+    from agent.config import Config, Loaded, Retention, Rotation, Web
 
 
 def check_config(
@@ -39,7 +39,7 @@ def check_config(
 
     try:
         loaded = load(context, config, overrides, directory)
-        _try_out(loaded.config)
+        _try_out(loaded)
     except ConfigError as error:
         if json:
             errors = [{"what": one.what, "path": one.path, "hint": one.hint} for one in (error, *error.others)]
@@ -60,16 +60,18 @@ def check_config(
         raise typer.Exit(1)
 
 
-def _try_out(config: Config) -> None:
+def _try_out(loaded: Loaded) -> None:
     """Make what only making shows to be wrong: checks, alerts, doors, destinations. Raises ConfigError."""
     from agent.alerts.build import build
+    from agent.config import extras
     from agent.duties import forwards
     from agent.duties.vitals import rehearse
     from agent.kit.clock import SystemClock
     from agent.web.doors import read
 
-    clock = SystemClock()
+    config, clock = loaded.config, SystemClock()
     makes: list[Callable[[], object]] = [
+        lambda: extras.require(loaded),
         lambda: rehearse(config, clock),
         lambda: build(config, clock),
         lambda: read(config.web),

@@ -29,7 +29,8 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     for which that is impossible. `rename` seals after the last writer let go. `copytruncate` may lose what is
     written between copy and truncation, and counts it."""
     level: Literal["fast", "small"] = "fast"
-    """Compression: `fast` costs the least, `small` gives smaller segments for more CPU time."""
+    """Compression: `fast` costs the least, `small` gives smaller segments for more CPU time; it needs the extra
+    `small`."""
     verify: Literal["full", "sample"] = "full"
     """What is read back before anything is released: every byte, or one member in eight and all checksums."""
     capture: Duration | None = None

@@ -6,7 +6,8 @@ Also used while no agent runs: a command then works on the same cursors and dead
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,10 +16,11 @@ import anyio
 import anyio.to_thread
 
 from agent import audit
-from agent.components import Components
+from agent.components import Components, State
 from agent.config import Config, Forward
 from agent.control import CursorStatus, ForwardStatus, Replayed
 from agent.duties import replay, series
+from agent.duties.backlog import Backlog, Bound, bounded
 from agent.duties.budget import Budget
 from agent.duties.keeper import Keeper
 from agent.duties.ledger import Ledger
@@ -30,9 +32,9 @@ from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, CorruptError, NoAnswerError, UnknownError, every, printable
 from agent.metrics import Metrics, Sample
 from agent.sinks.build import build
-from agent.streams.deadletters import DeadLetters, pick
+from agent.streams.deadletters import DeadLetters, Letter, pick
 from agent.streams.engine import Engine
-from agent.streams.lag import fullness, lag
+from agent.streams.lag import Lag, fullness, lag
 from agent.streams.reader import record_start
 from agent.streams.views import View, Views
 
@@ -53,18 +55,19 @@ class Forwards:
         self._state = state
         self._views = views
         self._clock = clock
-        self._components = components
         self.finished = anyio.Event()
         """Set when every consumer has ended."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        forwards = engine.holding.forwards
+        self._trails = {name: Trail(name, forward, components, engine) for name, forward in forwards.items()}
         self.consumers = {
             name: Consumer(
                 forward, build(forward, clock, environ), views, cursors,
                 DeadLetters(state, name, limit=forward.dead_letters), clock,
-                Trail(name, forward, components, engine), budget, chain(forward, environ),
+                self._trails[name], budget, chain(forward, environ),
             )
             for name, cursors in engine.holding.cursors.items()
-            for forward in (engine.holding.forwards[name],)
+            for forward in (forwards[name],)
         }  # fmt: skip
 
     # -- running
@@ -85,13 +88,21 @@ class Forwards:
             await consumer.run()
         except Exception as error:  # noqa: BLE001 - whatever it is, it stays with this consumer
             _log.critical("a consumer ended by a failure", forward=consumer.name, error=error, exc_info=error)
-            hint = "restart the agent: its records wait on disk"
-            self._components.report(f"forward {consumer.name}", "failed", f"ended by a failure: {error}", hint)
+            self._trails[consumer.name].ended(error)
 
     def stop(self) -> None:
         """Ask every consumer to finish; in the loop's thread."""
         for consumer in self.consumers.values():
             consumer.stop()
+
+    def backlog(self) -> Backlog | None:
+        """The duty that looks whether too much waits for forwards that keep all; None where none has bounds."""
+        bounds = [
+            Bound(one.forward, partial(self._waiting, one), self._trails[name].beyond)
+            for name, one in self.consumers.items()
+            if bounded(one.forward)
+        ]
+        return Backlog(bounds, lambda: self._views.ready) if bounds else None
 
     # -- what is told
 
@@ -106,7 +117,7 @@ class Forwards:
 
     def _status(self, consumer: Consumer, books: Ledger) -> ForwardStatus:
         failover, unsent = consumer.sender.failover, consumer.forward.unsent
-        lags = [lag(one, position, self._clock.now()) for one, position in self._standing(consumer)]
+        lags = [one for _, one in self._waiting(consumer)]
         return ForwardStatus(
             name=consumer.name,
             kind=consumer.forward.kind,
@@ -138,11 +149,15 @@ class Forwards:
             last_error=books.last_error,
         )
 
-    def _standing(self, consumer: Consumer) -> Iterator[tuple[View, int]]:
+    def _waiting(self, consumer: Consumer) -> list[tuple[str, Lag]]:
+        """What each of its streams has that it has not passed."""
+        now = self._clock.now()
+        waiting = []
         for one in self._views.all():
             if consumer.forward.selects(one.name):
                 found = consumer.cursors.get(one.stream_id)
-                yield one, found.position if found else one.first
+                waiting.append((one.name, lag(one, found.position if found else one.first, now)))
+        return waiting
 
     def cursors(self, *, timeout: float = 10.0) -> list[CursorStatus]:  # noqa: ARG002 - Delivery's signature
         """Every cursor, also the orphaned ones."""
@@ -170,8 +185,11 @@ class Forwards:
 
     def drop_letters(self, consumer: str, ids: list[str], *, timeout: float = 30.0) -> int:  # noqa: ARG002 - as above
         """Delete dead letters."""
-        letters = self._consumer(consumer).letters
-        return letters.remove({one.id for one in pick(letters.all(), ids)})
+        chosen = self._consumer(consumer)
+        picked = pick(chosen.letters.all(), ids)
+        count = chosen.letters.remove({one.id for one in picked})
+        self._trails[consumer].dropped(picked)
+        return count
 
     def replay_letters(self, consumer: str, ids: list[str], *, timeout: float = 300.0) -> Replayed:
         """Send dead letters again; in the loop of the running consumers, or in one of its own where none runs."""
@@ -191,18 +209,58 @@ class Forwards:
 
 
 class Trail:
-    """Tells of one consumer in the components and in the audit trail."""
+    """Tells of one consumer in the components and in the audit trail. No success hides that too much waits."""
 
     def __init__(self, name: str, forward: Forward, components: Components, engine: Engine) -> None:
+        self._name = name
         self._part = f"forward {name}"
         self._components = components
         self._audit: Callable[..., None] = engine.audit.write
         self._hint = f"see `telemetry-agent cursors`; kind {forward.kind}"
-        components.report(self._part, "ok")
+        self._lock = threading.Lock()
+        self._works: tuple[State, str, str] = ("ok", "", "")
+        self._beyond = ("", "")
+        self.state(True)
 
     def state(self, ok: bool, message: str = "", hint: str = "") -> None:
         """The consumer works, or does not."""
-        self._components.report(self._part, "ok" if ok else "degraded", message, "" if ok else hint or self._hint)
+        with self._lock:
+            self._works = ("ok" if ok else "degraded", message, "" if ok else hint or self._hint)
+            self._report()
+            if ok and self._beyond[0]:
+                self._components.succeeded(self._part)
+
+    def ended(self, error: Exception) -> None:
+        """The consumer is no more."""
+        with self._lock:
+            self._works = ("failed", f"ended by a failure: {error}", "restart the agent: its records wait on disk")
+            self._report()
+
+    def beyond(self, message: str, hint: str) -> None:
+        """So much more waits than may; an empty message: no longer."""
+        with self._lock:
+            if (message, hint) != self._beyond:
+                self._beyond = (message, hint)
+                self._report()
+
+    def dropped(self, letters: Sequence[Letter]) -> None:
+        """An operator let these go: one entry for each stream that they are from."""
+        streams: dict[str, list[Letter]] = {}
+        for one in letters:
+            streams.setdefault(one.stream, []).append(one)
+        for stream, found in streams.items():
+            self.audit(
+                "command", stream=stream, reason="dead-letters drop", forward=self._name, letters=len(found),
+                positions=[min(one.start for one in found), max(one.end for one in found)],
+                bytes=sum(one.end - one.start for one in found),
+            )  # fmt: skip
+
+    def _report(self) -> None:
+        state, message, hint = self._works
+        if self._beyond[0]:
+            told = "; ".join(filter(None, (self._beyond[0], message)))
+            state, message, hint = "failed", told, "; ".join(filter(None, (hint, self._beyond[1])))
+        self._components.report(self._part, state, message, hint)
 
     def audit(self, event: audit.Event, **details: Any) -> None:
         """Something happened to data."""

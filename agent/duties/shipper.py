@@ -40,6 +40,7 @@ from agent.otlp.process import Chain
 from agent.sinks.base import Sink
 from agent.streams.cursors import Cursors
 from agent.streams.deadletters import DeadLetters, Letter, letter
+from agent.streams.lag import lag
 from agent.streams.views import View, Views
 
 _log = log.get("shipper")
@@ -236,9 +237,21 @@ class Consumer:
         with self._lock:
             for one in tuple(self._under_way):
                 one.given_up = one.given_up or one.stream_id == view.stream_id
+            before = self.cursors.get(view.stream_id)
             self._intake.reset(view, position)
+        self._tell_reset(view, before.position if before else view.first, position)
         self._noticed(view)
         self._waker.wake()
         if self._loop:
             with suppress(RuntimeError):  # it is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self.sender.nudge)
+
+    def _tell_reset(self, view: View, before: int, after: int) -> None:
+        """By an operator's word records are sent again, or never: what lies between the two places."""
+        now = self._clock.now()
+        left, new = lag(view, before, now).records, lag(view, after, now).records
+        self._trail.audit(
+            "command", stream=view.name, reason="cursors reset", forward=self.name, before=before, after=after,
+            positions=sorted((before, after)), bytes=abs(after - before),
+            records=None if left is None or new is None else abs(left - new),
+        )  # fmt: skip

@@ -40,18 +40,16 @@ def lag(view: View, position: int, now: float) -> Lag:
     return Lag(waiting, round(records + max(0, live) * count / size) if size else None, seconds)
 
 
+def share(one: Lag, max_bytes: int | None, max_age: float | None) -> float:
+    """How full the bounds of what may wait in a stream are, by the fuller one: 1 at a bound, 0 without any."""
+    return max(one.bytes / max_bytes if max_bytes else 0.0, one.seconds / max_age if max_age else 0.0)
+
+
 def fullness(lags: Sequence[Lag], max_bytes: int | None, max_age: float | None) -> float | None:
-    """How full the bounds of what may wait in one stream are in the fullest of these; None without a bound."""
-    shares = [
-        share
-        for one in lags
-        for share in (
-            one.bytes / max_bytes if max_bytes else None,
-            one.seconds / max_age if max_age else None,
-        )
-        if share is not None
-    ]
-    return max(shares, default=0.0) if max_bytes or max_age else None
+    """The same for the fullest of several streams; None without a bound."""
+    if not (max_bytes or max_age):
+        return None
+    return max((share(one, max_bytes, max_age) for one in lags), default=0.0)
 
 
 def _noticed(view: View, position: int) -> float:

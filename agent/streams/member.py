@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from isal import igzip_lib, isal_zlib
 
-from agent.kit.errors import CorruptError
+from agent.kit.errors import AgentError, CorruptError
 from agent.streams.position import Identity
 
 TARGET = 1 << 20
@@ -69,7 +69,8 @@ class Member:
 def compressor(level: str) -> Compressor:
     """The deflate of a level: `fast` is ISA-L, `small` is libdeflate; both release the GIL while they work.
 
-    Raises RuntimeError with the remedy when `small` is asked for and its package is not installed.
+    Raises AgentError with the remedy when `small` is asked for and its package is not installed: the configuration is
+    refused then, so this is for a package that went while the agent runs, and for commands beside no agent.
     """
     if level == "fast":
         # The largest working memory: 0.97 of the time of the default one, and no larger (measured).
@@ -77,7 +78,8 @@ def compressor(level: str) -> Compressor:
     try:
         from deflate import deflate_compress
     except ImportError:
-        raise RuntimeError("level = \"small\" needs libdeflate: pip install 'telemetry-agent[small]'") from None
+        hint = "pip install 'telemetry-agent[small]'"
+        raise AgentError('rotation.level = "small" needs the package deflate', hint=hint) from None
     return lambda data: bytes(deflate_compress(data, _SMALL_LEVEL))
 
 

@@ -8,6 +8,7 @@ is quarantined, never deleted.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -87,7 +88,7 @@ class Recovery:
     def _part(self, place: Place, name: str, fd: int, found: list[tuple[Member, bytes]]) -> None:
         stream = self._owner(place, name, found[0][0])
         if stream is None:
-            self._set_aside(place, name, "no stream has this id")
+            self._set_aside(place, name, "no stream has this id", found=found)
         elif self._in_segments(stream, found):
             place.archive.sync()  # the segment's name, before the other copy goes
             place.archive.remove(name)
@@ -96,18 +97,19 @@ class Recovery:
             place.archive.remove(name)
             self._tell(stream.name, name, "part dropped: its bytes are elsewhere")
         elif found[0][0].position < stream.end:
-            self._set_aside(place, name, "it overlaps published segments but differs from them")
+            self._set_aside(place, name, "it overlaps published segments but differs from them", stream.name, found)
         else:
             self._adopt(place, name, fd, stream, found)
 
     def _adopt(self, place: Place, name: str, fd: int, stream: Stream, found: list[tuple[Member, bytes]]) -> None:
         """The part may be the only copy: cut it at its last record end, and make it the stream's open part."""
-        while found and not found[-1][1].endswith(b"\n"):
-            found.pop()
-        if not found:
-            self._set_aside(place, name, "no whole record in it")
+        kept = list(found)
+        while kept and not kept[-1][1].endswith(b"\n"):
+            kept.pop()
+        if not kept:
+            self._set_aside(place, name, "no whole record in it", stream.name, found)
             return
-        whole = [member for member, _ in found]
+        whole = [member for member, _ in kept]
         disk.truncate(fd, whole[-1].offset + whole[-1].size)
         disk.sync_file(fd)
         target = names.open_name(stream.leaf)
@@ -126,12 +128,12 @@ class Recovery:
         known = [stream.leaf for stream in self.catalog.all() if stream.place is place]
         known += [place_leaf for hint in self.hints.values() if (place_leaf := _leaf(place, hint))]
         leaves = [*known, *place.home.names()]
-        ours = any(name in names.hidden_names(leaf) for leaf in leaves)
-        if members.begins(head) or indexes.begins(head) or (ours and not head.strip(b"\0")):
+        ours = next((leaf for leaf in leaves if name in names.hidden_names(leaf)), None)
+        if members.begins(head) or indexes.begins(head) or (ours is not None and not head.strip(b"\0")):
             place.archive.remove(name)
             self._tell("", name, "empty part removed")
-        elif ours:
-            self._set_aside(place, name, "it is no part, but has the name of one")
+        elif ours is not None:
+            self._set_aside(place, name, "it is no part, but has the name of one", place.stream_name(ours))
 
     def _owner(self, place: Place, name: str, first: Member) -> Stream | None:
         stream_id = first.stream_id.hex()
@@ -171,8 +173,13 @@ class Recovery:
         except (OSError, RefusedError):
             return False
 
-    def _set_aside(self, place: Place, name: str, why: str) -> None:
+    def _set_aside(
+        self, place: Place, name: str, why: str, stream: str = "", found: Sequence[tuple[Member, bytes]] = ()
+    ) -> None:
         """Move a file into quarantine; where that is another file system, it gets another name where it is."""
+        size = 0
+        with suppress(OSError):  # what is gone is told all the same
+            size = place.archive.stat(name).st_size
         for number in range(1000):
             target = f"{name.lstrip('.')}.{number}"
             try:
@@ -186,7 +193,10 @@ class Recovery:
                     place.archive.publish(name, f".{target}.quarantined")
             break
         self.tools.metrics.quarantined_files.inc()
-        self.tools.audit.write("quarantine", reason=why, path=os.path.join(place.archive.path, name))
+        last = found[-1][0] if found else None
+        positions = {"positions": [found[0][0].position, last.position + last.length]} if last else {}
+        path = os.path.join(place.archive.path, name)
+        self.tools.audit.write("quarantine", stream=stream, reason=why, path=path, bytes=size, **positions)
 
     def _tell(self, stream: str, name: str, what: str, **details: object) -> None:
         self.tools.audit.write("recover", stream=stream, reason=what, file=name, **details)

@@ -8,7 +8,7 @@ only: the guard is never punched, except in a reset, where nobody has the file o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.kit import disk, linux
 from agent.kit.steps import reach
@@ -47,6 +47,8 @@ class Piece:
     """Physical offset after the last byte."""
     whole: int = 0
     """How many of the pending segments end within it."""
+    removed: set[str] = field(default_factory=set)
+    """Those of them that somebody took away."""
 
     @property
     def length(self) -> int:
@@ -85,7 +87,7 @@ class Releaser:
                 done += piece.length
                 ended, stream.pending = stream.pending[: piece.whole], stream.pending[piece.whole :]
                 for one in ended:
-                    self._finished(stream, one)
+                    self._finished(stream, one, "segment removed" if one.name in piece.removed else "sealed")
             self._mark(stream, live)
             stream.facts.allocated = live.allocated()
         return done
@@ -107,6 +109,7 @@ class Releaser:
                 # Whoever moved it away has these bytes; there is nothing left that they could be compared with.
                 self._tools.audit.write("error", stream=stream.name, reason="segment removed", segment=one.name)
                 piece.whole += 1
+                piece.removed.add(one.name)
                 continue
             with opened as reader:
                 for member in reader.members(one.base + max(life.compared, one.source.start)):
@@ -142,7 +145,15 @@ class Releaser:
         if live.size() < life.sealed:
             # Truncated between the comparison and the punch: at most this piece of what came after is gone.
             at_most = max(0, min(live.size(), end) - start)
-            self._tools.audit.write("release", stream=stream.name, reason="window", at_most=at_most)
+            self._tools.audit.write(
+                "release",
+                stream=stream.name,
+                reason="window",
+                physical=[start, end],
+                positions=[max(0, life.base + start), max(0, life.base + end)],
+                bytes=max(0, end - start),
+                at_most=at_most,
+            )
             begin(self._tools, stream, live.identity, "shrunk", live.size(), live=live)
             return False
         life.compared = piece.end
@@ -152,12 +163,18 @@ class Releaser:
             life.released = end
         return True
 
-    def _finished(self, stream: Stream, one: Segment) -> None:
+    def _finished(self, stream: Stream, one: Segment, reason: str) -> None:
         reach("release.done")
         if one.open:
             return  # told once, with the segment that it becomes
         self._tools.audit.write(
-            "release", stream=stream.name, segment=one.name, physical=[one.source.start, one.source.end]
+            "release",
+            stream=stream.name,
+            reason=reason,
+            segment=one.name,
+            physical=[one.source.start, one.source.end],
+            positions=[one.extent.start, one.extent.end],
+            bytes=one.extent.length,
         )
 
     def _mark(self, stream: Stream, live: Live) -> None:
@@ -248,7 +265,14 @@ class Releaser:
         stream.synced = 0
         self._tools.metrics.resets.inc()
         self._tools.metrics.released_bytes.inc(max(0, sealed - life.released))
-        self._tools.audit.write("reset", stream=stream.name, base=stream.incarnation.base, physical=[0, sealed])
+        self._tools.audit.write(
+            "reset",
+            stream=stream.name,
+            base=stream.incarnation.base,
+            physical=[0, sealed],
+            positions=[max(0, life.base), life.base + sealed],
+            bytes=sealed,
+        )
         self._tools.remember(stream)
         self._tools.changed(stream)
         return True

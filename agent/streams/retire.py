@@ -40,6 +40,7 @@ class Retirer:
             return
         self._sync_live(stream, found)
         reach("retain.synced")
+        digest = _digest(found)
         if item.mark and stream.published[-1] is found:
             # In front of the open part, which may be the only other witness of the position after a crash.
             stream.segments.insert(len(stream.published), self._mark(stream, found))
@@ -48,9 +49,9 @@ class Retirer:
         reach("retain.removed")
         stream.segments.remove(found)
         self._tools.changed(stream)
-        self._tell(stream, found, item)
+        self._tell(stream, found, item, digest)
 
-    def _tell(self, stream: Stream, found: Segment, item: Retire) -> None:
+    def _tell(self, stream: Stream, found: Segment, item: Retire, digest: str) -> None:
         if item.segment.hold.unsent and not found.marker:
             positions = [found.extent.start, found.extent.end]
             self._tools.lost(stream, "unsent", found.extent.length, positions=positions, why=item.reason)
@@ -64,6 +65,7 @@ class Retirer:
             positions=[found.extent.start, found.extent.end],
             bytes=found.extent.length,
             allocated=found.allocated,
+            digest=digest,
         )
 
     def _sync_live(self, stream: Stream, found: Segment) -> None:
@@ -116,6 +118,13 @@ class Retirer:
         part.close()
         last.directory.sync()
         return segment.describe(last.directory, name, index, info)
+
+
+def _digest(found: Segment) -> str:
+    """What its index says of its content: read where it is wanted, ten thousand of them are too many to keep."""
+    with suppress(OSError, CorruptError), segment.SegmentReader(found) as reader:
+        return reader.index.digest
+    return ""
 
 
 def _end_of(last: Segment) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -210,3 +211,52 @@ def test_what_a_start_would_refuse_is_refused_before(stage: Stage) -> None:
     assert "forward a: the variable NOT_SET is not set" in err
     assert "forward b: TLS: a file cannot be read" in err
     assert "/nowhere.pem" in err
+
+
+def test_a_missing_package_is_refused_by_check_and_by_start(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first file is due: exit code 78, key, line and remedy; other findings are told with it."""
+    (stage.directory.parent / "agent.toml").write_text(
+        '[rotation]\nlevel = "small"\n[[stream]]\nmatch = "a"\nrotation.level = "small"\n'
+        '[[alert]]\nname = "busy"\nwhen = "up =="\n'
+    )
+    monkeypatch.setitem(sys.modules, "deflate", None)
+    code, out, err = stage.run("check-config")
+    started = stage.run("run")
+
+    told = 'is "small", which needs the package deflate'
+    remedy = " hint: pip install 'telemetry-agent[small]'"
+    lacking = [f"error: agent.toml:2: rotation.level {told}", remedy]
+    lacking += [f"error: agent.toml:5: stream[0].rotation.level {told}", remedy]
+    assert (78, "") == (code, out)
+    assert lacking == err.splitlines()[:4]
+    assert "busy" in err
+    assert (78, lacking) == (started[0], started[2].splitlines())
+    assert not stage.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "extra"),
+    [
+        ("deflate", '[rotation]\nlevel = "small"\n', "small"),
+        ("google.protobuf", '[[forward]]\nname = "a"\nencoding = "protobuf"\n', "protobuf"),
+        ("google.protobuf", '[[forward]]\nname = "a"\n[forward.logs]\nencoding = "protobuf"\n', "protobuf"),
+        ("grpc", '[[forward]]\nname = "a"\nencoding = "grpc"\n', "grpc"),
+        ("promql_parser", '[[alert]]\nname = "a"\nwhen = "up == 0"\n', "alerts"),
+        ("apprise", '[[notifier]]\nname = "a"\nurls = ["json://localhost"]\n', "apprise"),
+        ("yaml", '[web]\nconfig_file = "web.yaml"\n', "web"),
+        ("bcrypt", '[web]\nconfig_file = "web.yaml"\n', "web"),
+    ],
+)
+def test_each_extra_that_is_missing_is_refused_with_its_remedy(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, module: str, text: str, extra: str
+) -> None:
+    """Whatever is configured, its package is missed here and not at work."""
+    home = stage.directory.parent
+    (home / "agent.toml").write_text(text)
+    (home / "web.yaml").write_text(f"basic_auth_users:\n  alice: $2b$04${'a' * 53}\n")
+    monkeypatch.delitem(sys.modules, "agent.sinks.otlp_grpc", raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    code, _, err = stage.run("check-config")
+
+    assert 78 == code
+    assert f"pip install 'telemetry-agent[{extra}]'" in err

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from agent.config import Files, Retention, Rotation
+from agent.config import Files, Retention, Rotation, StreamRule
 from agent.control import WatcherStatus
 from agent.duties import keeper as duty
 from agent.duties.retainer import RETAIN_EVERY, RETAIN_SOON
@@ -414,3 +416,23 @@ def test_no_segment_goes_for_the_sake_of_what_is_given_back_next(
     assert 3 == counts[-1]
     for writer in writers:
         writer.close()
+
+
+def test_a_stream_that_cannot_be_compressed_stops_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its package is gone: captured or sealed, the other stream goes on, and retention, and the status names it."""
+    monkeypatch.setitem(sys.modules, "deflate", None)
+    rules: dict[str, Any] = {"max_size": Size(10_000), "max_age": None, "capture": Duration("1s")}
+    small = StreamRule(match=LEAF, rotation=Rotation(level="small", **rules))
+    house = House(tmp_path, stream=(small,), rotation=Rotation(**rules))
+    house.open()
+    for leaf in (LEAF, "other.json"):
+        Writer(house.path / leaf).write(big(0, 50)).close()
+    for _ in range(3):
+        house.step(2)
+
+    assert ["other"] == [name.partition("_")[0] for name in house.segments()]
+    assert 50_000 == (tmp_path / LEAF).stat().st_size
+    found = {stream.name: stream.state for stream in house.keeper.status().streams}
+    assert {LEAF: "failing", "other.json": "ok"} == found
+    assert 1 == house.events().count("error")
+    house.keeper.close()

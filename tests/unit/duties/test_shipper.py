@@ -9,15 +9,18 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent import audit
 from agent.config import Retention
 from agent.config.forward import Unsent
 from agent.control import CursorStatus
 from agent.duties import shipper
 from agent.kit import disk
 from agent.kit.disk import Directory
+from agent.kit.errors import UnknownError
 from agent.sinks.base import ErrorClass
 from agent.streams import dues
 from agent.streams.cursors import Cursors
@@ -687,3 +690,64 @@ def test_letters_without_space_are_a_loss_that_is_told(tmp_path: Path, server: H
         kept = len(list(DeadLetters(state, "out").all()))
     told = [one["records"] for one in trail if (one["event"], one.get("reason")) == ("loss", "dead_letters")]
     assert 0 < dropped == 40 - kept == sum(told)
+
+
+def audited(path: Path, event: str) -> list[dict[str, Any]]:
+    """The audit trail's entries of one kind, without their times."""
+    with Directory.open(str(path / ".telemetry-agent")) as state:
+        found = [entry for entry in audit.read(state) if entry["event"] == event]
+    return [{key: value for key, value in entry.items() if key not in ("time", "event")} for entry in found]
+
+
+def test_a_moved_cursor_is_audited(tmp_path: Path, server: Hostile) -> None:
+    """Back and forth: who cannot be known, but forward, stream, from where to where, and how much lies between."""
+    size = len(span(0))
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 10))
+        yard.look()
+        yard.seal()
+        yard.run(settled(yard, 10))
+        yard.forwards.reset_cursor("out", [LEAF], position=4 * size)
+        yard.forwards.reset_cursor("out", [], position=2**62)
+        with pytest.raises(UnknownError):
+            yard.forwards.reset_cursor("out", ["no.json"], position=0)
+
+    common = {
+        "stream": LEAF, "reason": "cursors reset", "forward": "out", "positions": [4 * size, 10 * size],
+        "bytes": 6 * size, "records": 6,
+    }  # fmt: skip
+    assert [
+        {**common, "before": 10 * size, "after": 4 * size},
+        {**common, "before": 4 * size, "after": 10 * size},
+    ] == audited(tmp_path, "command")
+
+
+def test_records_that_nobody_can_count_yet_are_left_open(tmp_path: Path, server: Hostile) -> None:
+    """Before the first seal nothing says how long a record is."""
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 10))
+        yard.look()
+        yard.forwards.reset_cursor("out", [], position=2**62)
+        (told,) = audited(tmp_path, "command")
+
+    assert (0, 10 * len(span(0)), None) == (told["before"], told["after"], told["records"])
+
+
+def test_dropped_letters_are_audited_by_stream(tmp_path: Path, server: Hostile) -> None:
+    """One entry for each stream, however many letters; none where there was nothing to drop."""
+    bad = b'{"one":"two"}\n'
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(bad + span(1) + bad)
+        yard.write(bad, "other.json")
+        yard.run(settled(yard, 4))
+        assert 3 == yard.forwards.drop_letters("out", [])
+        assert 0 == yard.forwards.drop_letters("out", [])
+
+    common = {"reason": "dead-letters drop", "forward": "out"}
+    told = sorted(audited(tmp_path, "command"), key=lambda one: one["stream"])
+    assert [
+        {"stream": "other.json", **common, "letters": 1, "positions": [0, len(bad)], "bytes": len(bad)},
+        {
+            "stream": LEAF, **common, "letters": 2, "positions": [0, len(bad + span(1) + bad)], "bytes": 2 * len(bad),
+        },
+    ] == told  # fmt: skip

@@ -481,8 +481,11 @@ def test_an_unknown_part_is_quarantined(make: Make) -> None:
     bench.look()
 
     assert not stray.exists()
-    assert 1 == len(quarantined(bench))
-    assert "quarantine" == bench.events("quarantine")[0]["event"]
+    (aside,) = quarantined(bench)
+    (told,) = bench.events("quarantine")
+    assert (str(stray), "no stream has this id", [0, 50_000]) == (told["path"], told["reason"], told["positions"])
+    assert (bench.path / ".telemetry-agent" / "quarantine" / aside).stat().st_size == told["bytes"] > 0
+    assert "stream" not in told
 
 
 def test_a_part_that_contradicts_a_segment_is_quarantined(bench: Bench) -> None:
@@ -506,6 +509,20 @@ def test_a_part_that_contradicts_a_segment_is_quarantined(bench: Bench) -> None:
 
     assert 1 == len(quarantined(bench))
     assert before == first.read_bytes()
+    (told,) = bench.events("quarantine")
+    size = sum(map(len, raw))
+    assert (LEAF, [0, 1000], size) == (told["stream"], told["positions"], told["bytes"])
+
+
+def test_what_has_only_the_name_of_a_part_is_quarantined_under_its_stream(bench: Bench) -> None:
+    """Its content says nothing, its name says whose it is."""
+    bench.writer().write(big(0, 10))
+    (bench.path / names.part_name(LEAF)).write_bytes(b"what is this")
+    bench.look()
+
+    (told,) = bench.events("quarantine")
+    assert (LEAF, 12) == (told["stream"], told["bytes"])
+    assert "positions" not in told
 
 
 def test_a_segment_of_the_wanted_name_is_not_believed(bench: Bench) -> None:

@@ -169,6 +169,9 @@ def test_truncation_in_the_window_is_told(anywhere: Bench) -> None:
     told = [entry for entry in anywhere.events("release") if entry["reason"] == "window"]
     assert 1 == len(told)
     assert 0 < told[0]["at_most"] <= 20_000
+    start, end = told[0]["positions"]
+    assert told[0]["physical"] == [start, end]
+    assert told[0]["bytes"] == end - start >= told[0]["at_most"]
     assert anywhere.whole().endswith(big(120, 140))
     assert big(0, 100) == anywhere.sealed()[:100_000]
 
@@ -213,6 +216,36 @@ def test_segments_that_wait_together_are_punched_together(bench: Bench, monkeypa
     assert [(0, bench.life().released)] == punched
     assert 5 == len(bench.events("release"))
     assert () == bench.stream().pending
+
+
+def test_a_release_is_one_entry_a_segment_however_small_the_pieces(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With reason, place in the stream and bytes; in a second life physical offsets begin anew, positions go on."""
+    monkeypatch.setattr(release, "PIECE", 16 << 10)
+    bench.engine.sealer.copier.member_size = 8 << 10
+    writer = bench.writer("truncate").write(big(0, 100))
+    bench.rotate()
+    writer.restart().write(big(100, 150))
+    bench.seal()
+    while bench.stream().pending:
+        bench.engine.releaser.release(bench.stream(), 1)
+
+    told = [{key: one[key] for key in ("reason", "physical", "positions", "bytes")} for one in bench.events("release")]
+    assert [
+        {"reason": "sealed", "physical": [0, 100_000], "positions": [0, 100_000], "bytes": 100_000},
+        {"reason": "sealed", "physical": [0, 50_000], "positions": [100_000, 150_000], "bytes": 50_000},
+    ] == told
+
+
+def test_a_release_says_that_its_segment_was_taken_away(bench: Bench) -> None:
+    """Nothing was compared with it, so the entry is not that of a sealed one."""
+    bench.writer().write(big(0, 20))
+    bench.seal()
+    (bench.path / bench.names()[0]).unlink()
+    bench.release()
+
+    assert ["segment removed"] == [one["reason"] for one in bench.events("release")]
 
 
 def test_what_differs_stops_only_what_comes_after_it(bench: Bench) -> None:
@@ -387,6 +420,8 @@ def test_the_short_rest_is_sealed_under_the_lease(bench: Bench) -> None:
     assert 1 == len(bench.engine.rounds.reset())
     assert big(0, 110) == bench.sealed()
     assert "reset" == bench.segments()[-1].index["reason"]
+    (told,) = bench.events("reset")
+    assert ([0, 110_000], [0, 110_000], 110_000) == (told["physical"], told["positions"], told["bytes"])
 
 
 def test_a_long_rest_is_left_for_the_next_seal(bench: Bench) -> None:

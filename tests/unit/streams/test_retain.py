@@ -51,6 +51,18 @@ def test_a_count_deletes_and_audits_each(make: Make) -> None:
     assert [] == bench.retain()
 
 
+def test_a_deletion_is_audited_with_the_digest_of_its_seal(make: Make) -> None:
+    """Who finds the file elsewhere can tell that it is this one; what cannot be read any more is told without."""
+    bench = make(retention=keeping(keep=1))
+    filled(bench, 3)
+    sealed = [one["digest"] for one in bench.events("seal")]
+    (bench.path / bench.names()[0]).unlink()
+
+    assert ["keep", "keep"] == bench.retain()
+    assert 64 == len(sealed[1])
+    assert ["", sealed[1]] == [one["digest"] for one in bench.events("retire")]
+
+
 def test_a_lowered_count_takes_effect(make: Make) -> None:
     """Case 22, L6: after a new configuration nothing beyond it stays for ever."""
     bench = make(retention=keeping(keep=5))

@@ -6,11 +6,13 @@ import errno
 import gzip
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.kit import disk
@@ -801,3 +803,25 @@ def test_a_large_file_that_is_truncated_while_it_is_read_is_not_called_one_witho
 
     assert [] == bench.events("refuse")
     assert lines(1000, 1010) == bench.sealed()
+
+
+def test_a_compressor_that_is_gone_is_one_streams_failure(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other stream is sealed, it is told once with the remedy, nothing is lost, and it ends with the cause."""
+    bench.writer().write(lines(0, 10))
+    bench.writer(leaf="other.json").write(lines(0, 10))
+    bench.look()
+    bench.stream().rotation = msgspec.structs.replace(bench.stream().rotation, level="small")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "deflate", None)
+        for _ in range(2):
+            outcomes = bench.seal(LEAF, "other.json")
+            assert outcomes[0].error is not None
+
+    (told,) = bench.events("error")
+    assert LEAF == told["stream"]
+    assert told["reason"].endswith("needs the package deflate; pip install 'telemetry-agent[small]'")
+    assert lines(0, 10) == bench.sealed("other.json")
+    assert (b"", lines(0, 10), True) == (bench.sealed(), bench.live(), no_part(bench))
+    bench.seal()
+    assert lines(0, 10) == bench.sealed()
+    assert [LEAF] == [one["stream"] for one in bench.events("recovered")]

@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.test_filesystems import fill
-from tests.support.program import AGENT, Program, free_port
+from tests.support.hostile import Hostile, Say
+from tests.support.program import AGENT, ROOT, Program, free_port
 from tests.support.stuck import COMMAND
 from tests.torture.mounts import mounted
 
@@ -21,6 +24,11 @@ _SPAN = (
     '"eee19b7ec3c1b174","name":"a","kind":1,"startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}\n'
 )
 _PROMPT = {"health.interval": "200ms"}
+_OFTEN = (
+    "import sys; from agent import cli; from agent.duties import backlog; backlog.EVERY = 0.1; sys.exit(cli.main())"
+)
+_LOOKING_OFTEN = (sys.executable, "-c", _OFTEN, "run")
+"""The agent, but that it looks more often whether too much waits."""
 
 
 def wait_for(found: Callable[[], bool], program: Program, limit: float = 30) -> None:
@@ -88,6 +96,37 @@ def test_a_destination_that_is_down_is_told_and_leaves_the_agent_alive(tmp_path:
 
         assert [200] * 4 == [program.get(path)[0] for path in ("/livez", "/readyz", "/startupz", "/health")]
         assert "degraded" == json.loads(program.get("/health")[1])["status"]
+
+
+def test_a_backlog_beyond_its_bound_is_told_and_leaves_the_agent_alive(tmp_path: Path, server: Hostile) -> None:
+    """503 and exit code 2 while nothing is taken and nothing may be deleted, then 200 by itself; logged once each."""
+    server.will(Say(503))
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        f'[[forward]]\nname = "out"\nendpoints = ["{server.url}"]\n[forward.unsent]\nmax_bytes = "1kB"\n'
+        '[forward.retry]\ninitial = "50ms"\nmaximum = "50ms"\n[forward.breaker]\nrecovery = "50ms"\n',
+        "utf-8",
+    )
+    asked = (sys.executable, "-m", "agent", "--directory", str(tmp_path / "t"), "--config", str(config))
+    with Program((*_LOOKING_OFTEN, "--config", str(config)), tmp_path / "t", _PROMPT) as program:
+        program.wait_ready()
+        (tmp_path / "t/a.json").write_text(_SPAN * 10, "utf-8")
+        wait_for(lambda: program.get("/health")[0] == 503, program)
+        assert "forward out is failed: a.json: 1.9 kB wait, unsent.max_bytes is 1kB" in issues(program)
+        assert "look at the destination, raise the bound in [forward.unsent], or let the oldest go" in issues(program)
+        assert [200] * 3 == [program.get(path)[0] for path in ("/livez", "/readyz", "/startupz")]
+        judged = subprocess.run([*asked, "health"], capture_output=True, text=True, check=False, cwd=ROOT)
+        assert (2, "CRITICAL") == (judged.returncode, judged.stdout.partition(":")[0])
+        wait_for(lambda: '"state":"failed"' in program.get("/api/v1/status")[1], program, limit=45)
+        told = subprocess.run([*asked, "status"], capture_output=True, text=True, check=True, cwd=ROOT)
+        assert "forward out is failed since" in told.stdout
+
+        server.will(Say())
+        wait_for(lambda: program.get("/health")[0] == 200, program)
+        wait_for(lambda: "forward out" not in issues(program), program)
+
+        assert 1 == program.output().count("more waits than [forward.unsent] allows")
+        assert 1 == program.output().count("within the bounds of [forward.unsent] again")
 
 
 def test_a_bad_reload_keeps_the_old_checks_and_leaves_the_agent_alive(tmp_path: Path) -> None:
