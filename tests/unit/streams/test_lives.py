@@ -70,6 +70,16 @@ def new_head_and_hole(data: bytearray) -> None:
     data[24_576:28_672] = bytes(4096)
 
 
+def same_again_and_sparse(data: bytearray) -> None:
+    """Written again with the same content, and stretched far: fewer blocks than the length above the floor says."""
+    data += bytes(40_000)
+
+
+def same_again_and_hole(data: bytearray) -> None:
+    """Written again with the same content, and stretched by just what is below the floor."""
+    data += bytes(32_768 + FLOOR - len(data))
+
+
 def new_guard(data: bytearray) -> None:
     """Another guard."""
     data[SEALED - 3 : SEALED] = b"NEW"
@@ -96,6 +106,8 @@ def untouched(_: bytearray) -> None:
         (new_head, {}, "refilled"),
         (new_head, {"clean": True, "released": 4096}, "refilled"),
         (new_head_and_hole, {"clean": True, "released": FLOOR, "guard_may_be_gone": True}, "refilled"),
+        (same_again_and_sparse, {"clean": True, "released": FLOOR}, "refilled"),
+        (same_again_and_hole, {"clean": True, "released": FLOOR, "guard": CONTENT[SEALED - 10 : SEALED]}, "refilled"),
         (new_guard, {}, "guard"),
         (guard_gone, {}, "guard"),
         (guard_gone, {"guard_may_be_gone": True}, "same"),
@@ -114,6 +126,7 @@ def test_the_judge(bench: Bench, change: object, facts: dict[str, object], verdi
             if data[at : at + 4096].strip(b"\0"):
                 file.seek(at)
                 file.write(data[at : at + 4096])
+        file.truncate(len(data))
     bench.look()
     with Live.open(bench.stream().place.home, LEAF) as live:
         known = life_of(live, **facts)
