@@ -49,7 +49,7 @@ class Departures:
             if recognise(self._tools, stream, live) == "other_file" and stream.departed:
                 return  # its writer was faster: the old file is finished first
             try:
-                home.publish(stream.leaf, aside)
+                home.displace(stream.leaf, aside)
             except FileExistsError:
                 raise in_the_way(stream.place, aside) from None
             reach("tomb.renamed")
