@@ -107,6 +107,8 @@ class Departures:
                     self._tell_written(stream)
                     return False
                 self._seal_rest(stream, live)
+                if stream.incarnation is not life:
+                    return False  # emptied meanwhile: its new life comes next
                 if stream.facts.nul_since is not None:
                     return False  # NULs stand before its last records, which a writer may still fill (attack C9)
                 if ours and stream.departed:

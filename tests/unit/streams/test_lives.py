@@ -13,7 +13,7 @@ from agent.streams import engine, report
 from agent.streams.incarnation import Incarnation, equal_or_nul, judge
 from agent.streams.live import Live
 from agent.streams.position import Identity
-from tests.support.bench import LEAF, Bench, lines
+from tests.support.bench import LEAF, Bench, at, lines
 from tests.unit.streams.conftest import Make
 
 
@@ -277,6 +277,29 @@ def test_a_renamed_file_is_finished_first(anywhere: Bench) -> None:
     assert big(0, 50) == anywhere.whole()
     assert {} == anywhere.lost()
     assert {LEAF} == set(anywhere.engine.catalog.streams)
+
+
+@pytest.mark.parametrize("when", ["copy.synced", "release.compared"])
+def test_a_renamed_file_that_is_emptied_meanwhile_takes_none_along_that_waits(anywhere: Bench, when: str) -> None:
+    """H6: its writer empties it while it is sealed, or released; it is finished, and then those that came after it."""
+    live = anywhere.path / LEAF
+    writer = anywhere.writer().write(big(0, 10))
+    if when == "release.compared":
+        anywhere.seal()
+    anywhere.look()
+    for name, first in (("old", 10), ("second", 20)):
+        live.rename(anywhere.path / name)
+        anywhere.writer().write(big(first, first + 10)).close()
+        anywhere.look()
+    assert 2 == len(anywhere.stream().successors)
+    with at(when, lambda: os.ftruncate(writer.fd, 0)):
+        anywhere.rotate()
+    writer.close()
+    for _ in range(6):
+        anywhere.clock.advance(35)
+        anywhere.rotate()
+
+    assert (big(0, 30), {}) == (anywhere.whole(), anywhere.lost())
 
 
 def test_a_renamed_file_whose_writer_was_not_told(anywhere: Bench) -> None:

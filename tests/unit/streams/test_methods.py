@@ -286,3 +286,18 @@ def test_what_is_no_file_and_cannot_be_given_back_is_left_alone_and_told(
 
     assert (big(0, 20), {}, "") == (bench.sealed(), bench.lost(), bench.stream().failure)
     assert [] == bench.names(".*.rotating")
+
+
+def test_a_renamed_file_that_is_written_anew_while_its_end_is_sealed_is_kept_for_that(make: Make) -> None:
+    """It is just as long as before, so only its new life tells that it is not finished yet."""
+    bench = make(method="rename", max_size=Size("1KB"))
+    aside = bench.path / f".{LEAF}.rotating"
+    bench.writer().write(big(0, 10) + b"no end").close()
+    with (bench.path / LEAF).open("rb"):
+        bench.step()
+        with at("copy.synced", lambda: str(aside.write_bytes(big(20, 30) + b"not it")) and None):
+            rest(bench)
+    rest(bench)
+
+    assert big(0, 10) + b"no end" + big(20, 30) + b"not it" == bench.sealed()
+    assert ({}, []) == (bench.lost(), bench.names(".*.rotating"))
