@@ -116,6 +116,7 @@ class Departures:
                         return False
                     stream.place.settle()
                     stream.place.home.remove(stream.departed)
+                    stream.place.removed = True
                     reach("tomb.removed")
         except FileNotFoundError:
             pass

@@ -5,6 +5,8 @@ Every step that opens a live file asks here first, so no step acts on a file it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from agent.kit.clock import booted_at
@@ -213,15 +215,31 @@ def _find_departed(stream: Stream, life: Incarnation) -> bool:
     return True
 
 
-def find_inode(directory: Directory, identity: Identity) -> str | None:
-    """The name under which a file is in a directory now."""
+Inodes = Mapping[int, Sequence[str]]
+"""The names of regular files by inode."""
+
+
+def inodes(directory: Directory, wanted: int | None = None) -> Inodes:
+    """The files in a directory now: all, or those with one inode."""
+    found: dict[int, list[str]] = {}
     with directory.entries() as entries:
         for entry in entries:
-            if entry.inode() == identity.inode and entry.is_file(follow_symlinks=False):
-                try:
-                    with Live.open(directory, entry.name) as live:
-                        if identity.same_file(live.identity):
-                            return entry.name
-                except (OSError, RefusedError):
-                    continue
-    return None
+            if wanted in (None, entry.inode()) and entry.is_file(follow_symlinks=False):
+                found.setdefault(entry.inode(), []).append(entry.name)
+    return found
+
+
+def find_inode(directory: Directory, identity: Identity, there: Inodes | None = None) -> str | None:
+    """The name under which a file is in a directory now, or was when somebody looked at all that is `there`."""
+    listed, moved = inodes(directory, identity.inode) if there is None else there, False
+    for name in listed.get(identity.inode, ()):
+        try:
+            with Live.open(directory, name) as live:
+                if identity.same_file(live.identity):
+                    return name
+                moved = moved or live.identity.inode != identity.inode
+        except FileNotFoundError:
+            moved = True
+        except (OSError, RefusedError):
+            continue
+    return find_inode(directory, identity) if moved and there is not None else None

@@ -108,6 +108,7 @@ class Recovery:
             self._set_aside(place, name, "no whole record in it")
             return
         whole = [member for member, _ in found]
+        place.sync_removals()
         disk.truncate(fd, whole[-1].offset + whole[-1].size)
         disk.sync_file(fd)
         target = names.open_name(stream.leaf)
