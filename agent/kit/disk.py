@@ -133,6 +133,13 @@ class Directory(Handle):
         """Rename `old` to `new`; FileExistsError when `new` is taken."""
         linux.rename_noreplace(self.fd, old, self.fd, new)
 
+    def displace(self, old: str, new: str) -> None:
+        """Rename a file that is not ours to a name that only we make; FileExistsError when that is taken.
+
+        Its owner may put another file at `old` at any time, which no file system may make us remove.
+        """
+        linux.rename_noreplace(self.fd, old, self.fd, new, linking=False)
+
     def replace(self, old: str, new: str) -> None:
         """Rename `old` over `new`."""
         os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)

@@ -124,8 +124,12 @@ def filesystem(fd: int) -> str:
     return MAGIC.get(number, hex(number))
 
 
-def rename_noreplace(old_dir: int, old: str, new_dir: int, new: str) -> None:
-    """Rename, but raise FileExistsError instead of replacing (renameat2; a hard link where that is unknown)."""
+def rename_noreplace(old_dir: int, old: str, new_dir: int, new: str, *, linking: bool = True) -> None:
+    """Rename, but raise FileExistsError instead of replacing (renameat2).
+
+    Where that is unknown a hard link does it, and its second step removes whatever `old` is by then. Without `linking`
+    the target is looked at first instead: for an `old` that others may replace, and a `new` that only we make.
+    """
     try:
         _call(
             "renameat2",
@@ -138,8 +142,13 @@ def rename_noreplace(old_dir: int, old: str, new_dir: int, new: str) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EINVAL):
             raise
-        os.link(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir, follow_symlinks=False)
-        os.unlink(old, dir_fd=old_dir)
+        if linking:
+            os.link(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir, follow_symlinks=False)
+            os.unlink(old, dir_fd=old_dir)
+        elif new in os.listdir(new_dir):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from None
+        else:
+            os.rename(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir)
 
 
 def sync_filesystem(fd: int) -> None:

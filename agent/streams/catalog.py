@@ -6,7 +6,7 @@ Only the keeper's thread changes a catalogue. Order and extent come from the ind
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -35,6 +35,8 @@ class Place:
     """The size that no file here can pass; None where that is not known (attack H5)."""
     unsynced: bool = False
     """True while a segment's name may not be durable, though it could not be taken back."""
+    removed: bool = False
+    """True while the removal of a file that was finished may not be durable: with the power gone it would be back."""
     outlived: dict[Stream, None] = field(default_factory=dict)
     """Streams whose open part may still lie beside the segment that it became."""
     strays: dict[str, str] = field(default_factory=dict)
@@ -51,6 +53,15 @@ class Place:
         if self.unsynced:
             self.archive.sync()
             self.unsynced = False
+
+    def sync_removals(self) -> None:
+        """Make removals durable before what follows is, and before segments of removed files go. Raises OSError.
+
+        The newest segment would be another file's then, and one that is back would be sealed once more.
+        """
+        if self.removed:
+            self.home.sync()
+            self.removed = False
 
     def stream_name(self, leaf: str) -> str:
         """The stream's name: its path below the watched directory."""
@@ -213,23 +224,7 @@ class Stream:
 
     def sealed_bytes(self, start: int, end: int) -> bytes | None:
         """The sealed content of a physical range of this incarnation; None where no segment has it any more."""
-        pieces: list[bytes] = []
-        at = start
-        within = False
-        for one in self.mine():
-            if one.source.end <= at:
-                within = True
-                continue
-            if at >= end or (one.source.start > at and not (within or pieces)):
-                break
-            if one.source.start > at:
-                pieces.append(bytes(min(end, one.source.start) - at))  # a gap between two segments is one of NULs
-                at = min(end, one.source.start)
-            stop = min(end, one.source.end)
-            with segment.SegmentReader(one) as reader:
-                pieces.append(reader.range(one.base + at, one.base + stop))
-            at = stop
-        return b"".join(pieces) if at == end else None
+        return content(self.mine(), start, end)
 
     @property
     def kept_from(self) -> int:
@@ -256,6 +251,27 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"<Stream {self.name!r} sealed={self.end} segments={len(self.segments)}>"
+
+
+def content(segments: Iterable[Segment], start: int, end: int) -> bytes | None:
+    """The content of a physical range of one life, whose segments these are; None where none has it."""
+    pieces: list[bytes] = []
+    at = start
+    within = False
+    for one in segments:
+        if one.source.end <= at:
+            within = True
+            continue
+        if at >= end or (one.source.start > at and not (within or pieces)):
+            break
+        if one.source.start > at:
+            pieces.append(bytes(min(end, one.source.start) - at))  # a gap between two segments is one of NULs
+            at = min(end, one.source.start)
+        stop = min(end, one.source.end)
+        with segment.SegmentReader(one) as reader:
+            pieces.append(reader.range(one.base + at, one.base + stop))
+        at = stop
+    return b"".join(pieces) if at == end else None
 
 
 @dataclass(slots=True)

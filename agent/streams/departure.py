@@ -49,7 +49,7 @@ class Departures:
             if recognise(self._tools, stream, live) == "other_file" and stream.departed:
                 return  # its writer was faster: the old file is finished first
             try:
-                home.publish(stream.leaf, aside)
+                home.displace(stream.leaf, aside)
             except FileExistsError:
                 raise in_the_way(stream.place, aside) from None
             reach("tomb.renamed")
@@ -107,6 +107,8 @@ class Departures:
                     self._tell_written(stream)
                     return False
                 self._seal_rest(stream, live)
+                if stream.incarnation is not life:
+                    return False  # emptied meanwhile: its new life comes next
                 if stream.facts.nul_since is not None:
                     return False  # NULs stand before its last records, which a writer may still fill (attack C9)
                 if ours and stream.departed:
@@ -114,6 +116,7 @@ class Departures:
                         return False
                     stream.place.settle()
                     stream.place.home.remove(stream.departed)
+                    stream.place.removed = True
                     reach("tomb.removed")
         except FileNotFoundError:
             pass

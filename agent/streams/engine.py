@@ -87,7 +87,7 @@ class Engine:
         departures = Departures(tools, self.sealer, tombs)
         self.rounds = Rounds(tools, catalog, self.releaser, departures, tombs)
         self.recovery = Recovery(tools, catalog, grounds.quarantine, Hints(state).load())
-        asides = Asides(tools, catalog, self.survey.relevant)
+        asides = Asides(tools, catalog, self.survey.relevant, self._reading)
         loader = Loader(tools, catalog, self.ages, self.recovery, self.sealer, self.rounds, asides, self._reading)
         observed = self._changed is not None
         self.lookout = Lookout(tools, catalog, grounds, self.survey, departures, loader, observed)

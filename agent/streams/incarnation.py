@@ -124,10 +124,11 @@ def guard_holds(incarnation: Incarnation, live: Live) -> bool:
 def _is_hole(incarnation: Incarnation, live: Live, end: int) -> bool:
     """True when nothing is below `end`, which the count of blocks tells as a rule, so that no writer has to wait.
 
-    A file that has as many holes above as data below has that count as well. It was refilled then, and to pass it would
-    have to have its guard again: so where that may be gone, the holes themselves are looked at.
+    A file with a hole above that is just as large as its data below has that count as well. It was refilled then, and
+    to pass it has to have its whole guard again: so where that is short, or may be gone, the holes are looked at.
     """
-    if end <= 0 or (incarnation.guard and not incarnation.guard_may_be_gone and live.fits_above(end)):
+    guarded = len(incarnation.guard) >= GUARD and not incarnation.guard_may_be_gone
+    if end <= 0 or (guarded and live.fills_above(end)):
         return True
     at = live.data_from(0)
     return at is None or at >= end

@@ -70,11 +70,15 @@ class Live(Handle):
         """The bytes that it takes on disk now."""
         return os.fstat(self.fd).st_blocks * 512
 
-    def fits_above(self, start: int) -> bool:
-        """True when it has no more blocks than its bytes from `start` on take; nobody waits for the answer."""
+    def fills_above(self, start: int) -> bool:
+        """True when it has just the blocks that its bytes from `start` on take; nobody waits for the answer.
+
+        Then nothing is below `start`, or a hole of just that size is above it. Where blocks are compressed, allocated
+        ahead, or keep the file's own tables, the count is another one, and says nothing.
+        """
         info = os.fstat(self.fd)
         block = min(info.st_blksize, 4096)
-        return info.st_blocks * 512 <= -(-info.st_size // block) * block - start
+        return info.st_blocks * 512 == -(-info.st_size // block) * block - start
 
     def changed(self) -> float:
         """Wall time of the last change of its content."""

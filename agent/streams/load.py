@@ -38,8 +38,8 @@ class Loader:
     def load(self, place: Place) -> None:
         """Read a place's archive and deal with what a crash left."""
         segments, left = read_archive(place)
-        # Whoever published them may have been killed before their names were durable.
-        place.unsynced = bool(segments) and not self.reading
+        # Whoever published them, or removed what is in them, may have been killed before that was durable.
+        place.unsynced = place.removed = bool(segments) and not self.reading
         if copies := fill(self.catalog, place, segments):
             path, why = place.archive.path, f"{len(copies)} segments of other streams were copied here"
             self.tools.audit.write("error", reason="copied segments", path=path, why=why)

@@ -96,14 +96,16 @@ def aside_name(leaf: str) -> str:
 
 def is_aside(name: str) -> bool:
     """True for a name that `aside_name` may have made."""
-    return name.startswith(".") and name.endswith(_ASIDE)
+    return name.startswith(".") and name.endswith(_ASIDE) and len(name) > len(_ASIDE) + 1
 
 
 def leaf_of_aside(name: str) -> str | None:
     """The live file's name, read from the one that it has aside; None where that was cut, or is none."""
+    if not is_aside(name):
+        return None
     leaf = name[1 : -len(_ASIDE)]
     cut = len(os.fsencode(leaf)) == _ASIDE_ROOM and _CUT.search(leaf)
-    return leaf if is_aside(name) and leaf and not cut and aside_name(leaf) == name else None
+    return leaf if not cut and aside_name(leaf) == name else None
 
 
 def is_open(name: str) -> bool:

@@ -12,7 +12,7 @@ from agent import __version__
 from agent.kit import disk
 from agent.streams import names, segment
 from agent.streams.candidate import C, Candidate, each, places
-from agent.streams.catalog import Stream
+from agent.streams.catalog import Place, Stream
 from agent.streams.index import IncarnationKey, Index
 from agent.streams.part import Part
 from agent.streams.segment import Segment
@@ -51,18 +51,13 @@ class Publisher:
         part.finish(one.index)
 
     def sync(self, batch: Sequence[Candidate]) -> None:
-        """One fsync for one part, one syncfs for many on one file system."""
+        """One fsync for one part, one syncfs for many on one file system; first the removal of what came before."""
+        _for_places(batch, lambda place: place.sync_removals())
         good = [one for one in batch if one.problem is None]
         if len(good) <= 2:
             each(good, lambda one: one.part.sync())
-            return
-        for place in places(good):
-            try:
-                disk.sync_filesystem(place.archive.fd)
-            except OSError as error:
-                for one in good:
-                    if one.stream.place is place:
-                        one.give_up(error)
+        else:
+            _for_places(good, lambda place: disk.sync_filesystem(place.archive.fd))
 
     def name(self, one: Candidate) -> None:
         """Give the part its final name. Raises OSError."""
@@ -111,6 +106,18 @@ class Publisher:
             records=published.records,
             digest=one.index.digest if one.index else "",
         )
+
+
+def _for_places(batch: Sequence[Candidate], act: Callable[[Place], None]) -> None:
+    """Do one thing for each place of the candidates that are still good; where it fails, they all do."""
+    good = [one for one in batch if one.problem is None]
+    for place in places(good):
+        try:
+            act(place)
+        except OSError as error:
+            for one in good:
+                if one.stream.place is place:
+                    one.give_up(error)
 
 
 def publish_as(tools: Tools, stream: Stream, part: Part) -> str:

@@ -5,6 +5,8 @@ Every step that opens a live file asks here first, so no step acts on a file it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from agent.kit.clock import booted_at
@@ -63,16 +65,14 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
         stream.rewrites += 1
         if stream.rewrites > 1:
             raise refusal("rewritten", f"{stream.place.home.path}/{live.name}")
-    # A renamed file that was emptied before is still the one to finish first. Only power loss brings a file back that
-    # is shorter and still the same: what was sealed in this boot tells that there was none.
+    # Only power loss brings a file back that is shorter and still the same: what was sealed in this boot tells that
+    # there was none.
     kept = 0
     in_this_boot = bool(stream.segments) and stream.segments[-1].boot == tools.boot != ""
     if verdict != "other_file" and life.guard_may_be_gone and not in_this_boot:
         untouched = live.changed() < booted_at()
         kept = kept_prefix(live, min(size, life.sealed), stream.sealed_bytes, untouched=untouched)
-    waiting = (None, ()) if verdict == "other_file" else (stream.departed, stream.successors)
     begin(tools, stream, live.identity, verdict, size, kept, live)
-    stream.departed, stream.successors = waiting
     return verdict
 
 
@@ -89,34 +89,40 @@ def begin(
     """Start the stream's next incarnation; whatever of the old one is in no segment is lost, and counted.
 
     The first `kept` bytes are still those of the old one and lie in segments: S begins behind them. What of `live`
-    was never written is remembered with the new life, or its end would count it as lost.
+    was never written is remembered with the new life, or its end would count it as lost. A renamed file that was
+    emptied is still the one to finish first. Raises OSError where `live` cannot be read: nothing is changed then.
     """
     life = stream.incarnation
+    after = _next(stream, identity, size, kept, live)
     stream.pending = ()
     stream.accepted = False
     stream.refused = None
-    stream.departed = None
-    stream.successors = ()
+    if life is None or not life.identity.same_file(identity):
+        stream.departed, stream.successors = None, ()
     stream.synced = 0
     stream.captured = (stream.captured[0], -1)  # nothing of the new life was, whatever its size is
     stream.facts.nul_since = None
-    if life is None:
-        stream.incarnation = Incarnation(identity, base=stream.end, largest=size)
-    else:
-        stream.incarnation = life.next(identity)
-        stream.incarnation.largest = size
-        stream.incarnation.base -= kept
-        stream.incarnation.sealed = kept
-        if live is not None:
-            _measure_hollow(stream.incarnation, live)
+    stream.incarnation = after
     # Remembered before it is told: after a crash in between a loss is told never, rather than twice.
     tools.remember(stream)
     lost = life.unsealed(shrunk=why not in ("guard", "refilled")) if life else 0
     if life and lost:
         reason = _LOSS.get(why, "deleted")
         tools.lost(stream, reason, lost, positions=[life.position, life.end], why=why)
-    tools.audit.write("incarnation", stream=stream.name, reason=why, base=stream.incarnation.base, inode=identity.inode)
+    tools.audit.write("incarnation", stream=stream.name, reason=why, base=after.base, inode=identity.inode)
     tools.changed(stream)
+
+
+def _next(stream: Stream, identity: Identity, size: int, kept: int, live: Live | None) -> Incarnation:
+    """The life that `begin` starts."""
+    life = stream.incarnation
+    if life is None:
+        return Incarnation(identity, base=stream.end, largest=size)
+    after = life.next(identity)
+    after.largest, after.base, after.sealed = size, after.base - kept, kept
+    if live is not None:
+        _measure_hollow(after, live)
+    return after
 
 
 def accept(stream: Stream, live: Live, first: int) -> bool:
@@ -209,15 +215,31 @@ def _find_departed(stream: Stream, life: Incarnation) -> bool:
     return True
 
 
-def find_inode(directory: Directory, identity: Identity) -> str | None:
-    """The name under which a file is in a directory now."""
+Inodes = Mapping[int, Sequence[str]]
+"""The names of regular files by inode."""
+
+
+def inodes(directory: Directory, wanted: int | None = None) -> Inodes:
+    """The files in a directory now: all, or those with one inode."""
+    found: dict[int, list[str]] = {}
     with directory.entries() as entries:
         for entry in entries:
-            if entry.inode() == identity.inode and entry.is_file(follow_symlinks=False):
-                try:
-                    with Live.open(directory, entry.name) as live:
-                        if identity.same_file(live.identity):
-                            return entry.name
-                except (OSError, RefusedError):
-                    continue
-    return None
+            if wanted in (None, entry.inode()) and entry.is_file(follow_symlinks=False):
+                found.setdefault(entry.inode(), []).append(entry.name)
+    return found
+
+
+def find_inode(directory: Directory, identity: Identity, there: Inodes | None = None) -> str | None:
+    """The name under which a file is in a directory now, or was when somebody looked at all that is `there`."""
+    listed, moved = inodes(directory, identity.inode) if there is None else there, False
+    for name in listed.get(identity.inode, ()):
+        try:
+            with Live.open(directory, name) as live:
+                if identity.same_file(live.identity):
+                    return name
+                moved = moved or live.identity.inode != identity.inode
+        except FileNotFoundError:
+            moved = True
+        except (OSError, RefusedError):
+            continue
+    return find_inode(directory, identity) if moved and there is not None else None

@@ -110,6 +110,7 @@ class Recovery:
             self._set_aside(place, name, "no whole record in it", stream.name, found)
             return
         whole = [member for member, _ in kept]
+        place.sync_removals()
         disk.truncate(fd, whole[-1].offset + whole[-1].size)
         disk.sync_file(fd)
         target = names.open_name(stream.leaf)

@@ -74,7 +74,8 @@ def _problems(engine: Engine, total: int, critical: bool, free: int) -> list[str
             "what is left is live or not allowed to be deleted; lower the limits in [rotation] or free space"
         )
     found.extend(engine.grounds.problems())
-    found.extend(why for place in engine.catalog.places.values() for why in list(place.strays.values())[:20] if why)
+    strays = [why for place in engine.catalog.places.values() for why in list(place.strays.values()) if why]
+    found.extend(strays[:20])
     found.extend(f"{printable(name)}: {why}" for name, why in list(engine.survey.refused.items())[:20])
     return found
 

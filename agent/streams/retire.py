@@ -39,6 +39,7 @@ class Retirer:
         if found is None:
             return
         self._sync_live(stream, found)
+        stream.place.sync_removals()
         reach("retain.synced")
         digest = _digest(found)
         if item.mark and stream.published[-1] is found:

@@ -56,7 +56,7 @@ class Tombs:
                 return False
             try:
                 tomb = f".{shortened(stream.leaf)}{_MARK}"
-                stream.place.home.publish(stream.leaf, tomb)
+                stream.place.home.displace(stream.leaf, tomb)
                 reach("tomb.renamed")
             finally:
                 linux.drop_lease(live.fd)

@@ -19,7 +19,7 @@ from agent.kit import disk, steps
 from agent.kit.disk import Directory
 
 CALLS = ("write_all", "sync_file", "sync_filesystem", "truncate", "punch")
-METHODS = ("create", "open_append", "publish", "replace", "move", "remove", "sync")
+METHODS = ("create", "open_append", "publish", "displace", "replace", "move", "remove", "sync")
 FREEING = ("punch", "truncate", "remove")
 
 

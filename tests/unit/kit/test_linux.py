@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -102,6 +102,37 @@ def test_where_renameat2_is_unknown_a_link_does_it(
 
     assert ["b", "c"] == sorted(os.listdir(tmp_path))
     assert 1 == (tmp_path / "c").stat().st_nlink
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])
+def test_a_new_file_of_its_owner_stays_where_renameat2_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It comes to the path while the one before it is renamed: without links no second step can remove it."""
+
+    def unknown(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    def overtaken(real: Callable[..., None]) -> Callable[..., None]:
+        def act(*args: object, **places: object) -> None:
+            real(*args, **places)
+            (tmp_path / "new").write_bytes(b"new")
+            os.replace(tmp_path / "new", tmp_path / "a")
+
+        return act
+
+    monkeypatch.setattr(linux, "_call", unknown)
+    for name in ("link", "rename"):
+        monkeypatch.setattr(linux.os, name, overtaken(getattr(os, name)))
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "b").write_bytes(b"b")
+    fd = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(FileExistsError):
+        linux.rename_noreplace(fd, "a", fd, "b", linking=False)
+    linux.rename_noreplace(fd, "a", fd, "c", linking=False)
+    os.close(fd)
+
+    assert (b"new", b"b", b"a") == tuple((tmp_path / name).read_bytes() for name in "abc")
 
 
 def test_a_lease_is_granted_only_when_nobody_else_has_it_open(home: Path, fd: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,9 +12,38 @@ from typing import Any
 
 import pytest
 
+from agent.kit import linux
 from tests.support.bench import MEMORY, Bench
 
 Make = Callable[..., Bench]
+
+
+def overtake(patch: pytest.MonkeyPatch, path: Path, data: bytes) -> list[str]:
+    """Let no file system know RENAME_NOREPLACE, and a new file come to `path` while that is renamed, once.
+
+    The list that is returned has its name then.
+    """
+    call, came = linux._call, list[str]()
+
+    def unknown(name: str, *args: object) -> int:
+        if name == "renameat2":
+            raise OSError(errno.EINVAL, "injected")
+        return call(name, *args)
+
+    def overtaken(real: Callable[..., None]) -> Callable[..., None]:
+        def act(old: str, *args: object, **places: object) -> None:
+            real(old, *args, **places)
+            if old == path.name and not came:
+                came.append(old)
+                path.with_name("new").write_bytes(data)
+                os.replace(path.with_name("new"), path)
+
+        return act
+
+    patch.setattr(linux, "_call", unknown)
+    for name in ("link", "rename"):
+        patch.setattr(os, name, overtaken(getattr(os, name)))
+    return came
 
 
 @pytest.fixture

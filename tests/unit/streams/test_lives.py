@@ -13,7 +13,7 @@ from agent.streams import engine, report
 from agent.streams.incarnation import Incarnation, equal_or_nul, judge
 from agent.streams.live import Live
 from agent.streams.position import Identity
-from tests.support.bench import LEAF, Bench, lines
+from tests.support.bench import LEAF, Bench, at, lines
 from tests.unit.streams.conftest import Make
 
 
@@ -70,6 +70,16 @@ def new_head_and_hole(data: bytearray) -> None:
     data[24_576:28_672] = bytes(4096)
 
 
+def same_again_and_sparse(data: bytearray) -> None:
+    """Written again with the same content, and stretched far: fewer blocks than the length above the floor says."""
+    data += bytes(40_000)
+
+
+def same_again_and_hole(data: bytearray) -> None:
+    """Written again with the same content, and stretched by just what is below the floor."""
+    data += bytes(32_768 + FLOOR - len(data))
+
+
 def new_guard(data: bytearray) -> None:
     """Another guard."""
     data[SEALED - 3 : SEALED] = b"NEW"
@@ -96,6 +106,8 @@ def untouched(_: bytearray) -> None:
         (new_head, {}, "refilled"),
         (new_head, {"clean": True, "released": 4096}, "refilled"),
         (new_head_and_hole, {"clean": True, "released": FLOOR, "guard_may_be_gone": True}, "refilled"),
+        (same_again_and_sparse, {"clean": True, "released": FLOOR}, "refilled"),
+        (same_again_and_hole, {"clean": True, "released": FLOOR, "guard": CONTENT[SEALED - 10 : SEALED]}, "refilled"),
         (new_guard, {}, "guard"),
         (guard_gone, {}, "guard"),
         (guard_gone, {"guard_may_be_gone": True}, "same"),
@@ -114,6 +126,7 @@ def test_the_judge(bench: Bench, change: object, facts: dict[str, object], verdi
             if data[at : at + 4096].strip(b"\0"):
                 file.seek(at)
                 file.write(data[at : at + 4096])
+        file.truncate(len(data))
     bench.look()
     with Live.open(bench.stream().place.home, LEAF) as live:
         known = life_of(live, **facts)
@@ -264,6 +277,29 @@ def test_a_renamed_file_is_finished_first(anywhere: Bench) -> None:
     assert big(0, 50) == anywhere.whole()
     assert {} == anywhere.lost()
     assert {LEAF} == set(anywhere.engine.catalog.streams)
+
+
+@pytest.mark.parametrize("when", ["copy.synced", "release.compared"])
+def test_a_renamed_file_that_is_emptied_meanwhile_takes_none_along_that_waits(anywhere: Bench, when: str) -> None:
+    """H6: its writer empties it while it is sealed, or released; it is finished, and then those that came after it."""
+    live = anywhere.path / LEAF
+    writer = anywhere.writer().write(big(0, 10))
+    if when == "release.compared":
+        anywhere.seal()
+    anywhere.look()
+    for name, first in (("old", 10), ("second", 20)):
+        live.rename(anywhere.path / name)
+        anywhere.writer().write(big(first, first + 10)).close()
+        anywhere.look()
+    assert 2 == len(anywhere.stream().successors)
+    with at(when, lambda: os.ftruncate(writer.fd, 0)):
+        anywhere.rotate()
+    writer.close()
+    for _ in range(6):
+        anywhere.clock.advance(35)
+        anywhere.rotate()
+
+    assert (big(0, 30), {}) == (anywhere.whole(), anywhere.lost())
 
 
 def test_a_renamed_file_whose_writer_was_not_told(anywhere: Bench) -> None:

@@ -16,7 +16,7 @@ from agent.kit.units import Size
 from agent.streams import copying, names
 from agent.streams import seal as sealing
 from tests.support.bench import LEAF, Bench, at, fail, killed, lines
-from tests.unit.streams.conftest import Make
+from tests.unit.streams.conftest import Make, overtake
 
 
 def big(first: int, last: int) -> bytes:
@@ -164,10 +164,10 @@ def rest(bench: Bench) -> None:
 @contextmanager
 def just_before(patch: pytest.MonkeyPatch, act: Callable[[], None], after: Callable[[], None]) -> Iterator[None]:
     """Do something after the file was looked at and before it is renamed, and something when it was, once each."""
-    real = Directory.publish
+    real = Directory.displace
     acts = {"before": act, "after": after}
 
-    def publish(self: Directory, old: str, new: str) -> None:
+    def displace(self: Directory, old: str, new: str) -> None:
         if not names.is_aside(new):
             real(self, old, new)
             return
@@ -176,7 +176,7 @@ def just_before(patch: pytest.MonkeyPatch, act: Callable[[], None], after: Calla
         acts.pop("after", lambda: None)()
 
     with patch.context() as inner:
-        inner.setattr(Directory, "publish", publish)
+        inner.setattr(Directory, "displace", displace)
         yield
 
 
@@ -231,6 +231,19 @@ def test_a_file_that_was_not_looked_at_is_not_taken_for_the_one_that_was(
     assert [] == bench.names(".*.rotating")
 
 
+def test_what_comes_to_the_path_stays_where_no_file_system_refuses_to_replace(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS and FUSE don't know RENAME_NOREPLACE: what comes while the one before it is renamed is sealed as well."""
+    bench = make(method="rename", max_size=Size("1KB"))
+    bench.writer().write(big(0, 10)).close()
+    came = overtake(monkeypatch, bench.path / LEAF, big(10, 20))
+    rest(bench)
+
+    assert [LEAF] == came
+    assert (big(0, 20), {}) == (bench.sealed(), bench.lost())
+
+
 def test_what_is_no_file_is_given_back(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """It came to the path and went aside with the renaming: it is back there, and refused."""
     bench = make(method="rename", max_size=Size("1KB"))
@@ -273,3 +286,18 @@ def test_what_is_no_file_and_cannot_be_given_back_is_left_alone_and_told(
 
     assert (big(0, 20), {}, "") == (bench.sealed(), bench.lost(), bench.stream().failure)
     assert [] == bench.names(".*.rotating")
+
+
+def test_a_renamed_file_that_is_written_anew_while_its_end_is_sealed_is_kept_for_that(make: Make) -> None:
+    """It is just as long as before, so only its new life tells that it is not finished yet."""
+    bench = make(method="rename", max_size=Size("1KB"))
+    aside = bench.path / f".{LEAF}.rotating"
+    bench.writer().write(big(0, 10) + b"no end").close()
+    with (bench.path / LEAF).open("rb"):
+        bench.step()
+        with at("copy.synced", lambda: str(aside.write_bytes(big(20, 30) + b"not it")) and None):
+            rest(bench)
+    rest(bench)
+
+    assert big(0, 10) + b"no end" + big(20, 30) + b"not it" == bench.sealed()
+    assert ({}, []) == (bench.lost(), bench.names(".*.rotating"))

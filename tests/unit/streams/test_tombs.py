@@ -12,7 +12,7 @@ import pytest
 from agent.kit.units import Duration
 from agent.streams import tombs
 from tests.support.bench import LEAF, Bench, killed, lines
-from tests.unit.streams.conftest import Make
+from tests.unit.streams.conftest import Make, overtake
 
 TOMB = f".{LEAF}.tomb"
 
@@ -50,6 +50,20 @@ def append(fd: int, data: bytes) -> int:
     os.close(fd)
     assert len(data) == os.write(opened, data)
     return opened
+
+
+def test_what_comes_to_the_path_stays_where_no_file_system_refuses_to_replace(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H7: a file that takes the empty one's place while that is renamed is sealed as any other."""
+    bench = empty(burying(make))
+    came = overtake(monkeypatch, bench.path / LEAF, lines(10, 20))
+    for _ in range(8):
+        tick(bench, 35)
+    bench.rotate()
+
+    assert [LEAF] == came
+    assert (lines(0, 20), {}) == (bench.whole(), bench.lost())
 
 
 def test_a_file_that_stays_empty_is_removed(make: Make) -> None:
