@@ -76,8 +76,9 @@ class Engine:
         self.audit = Audit(own, self._clock)
         self.hints = Hints(own)
         self.tools = tools = Tools(
-            self._clock, self.audit, self._metrics, self.hints, boot_id(), self._breathe, self._changed or _nobody
-        )
+            self._clock, self.audit, self._metrics, self.hints, boot_id(), self._breathe, self._changed or _nobody,
+            reading=self._reading,
+        )  # fmt: skip
         self.survey = Survey(tools, catalog)
         self.ages = Ages(self._clock, tools.boot, state)
         self.holding = Holding(catalog.config.forward, state)

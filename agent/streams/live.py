@@ -35,7 +35,7 @@ class Live(Handle):
         super().__init__(fd)
         self.name = name
         info = os.fstat(fd)
-        self.identity = Identity(info.st_ino, linux.birth_time(fd))
+        self.identity = self.identify()
         self.owner = info.st_uid
         self.group = info.st_gid
         self.mode = stat.S_IMODE(info.st_mode)
@@ -61,6 +61,10 @@ class Live(Handle):
             live.close()
             raise refusal("hardlink", os.path.join(directory.path, name))
         return live
+
+    def identify(self) -> Identity:
+        """Which file it is, as the system has it now."""
+        return Identity(os.fstat(self.fd).st_ino, linux.birth_time(self.fd))
 
     def size(self) -> int:
         """The apparent size now."""

@@ -6,6 +6,7 @@ Every step that opens a live file asks here first, so no step acts on a file it 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -46,6 +47,7 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
     life = stream.incarnation
     size = live.size()
     if life is None:
+        _copy_up(tools, stream, live)
         stream.incarnation = Incarnation(live.identity, base=stream.end, largest=size)
         tools.remember(stream)
         tools.changed(stream)
@@ -53,6 +55,7 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
     verdict = judge(life, live, stream.sealed_bytes, 0 if life.clean else stream.kept_from)
     if verdict == "same":
         if life.identity.birth is None:
+            _copy_up(tools, stream, live)
             life.identity = live.identity
         _shrink_within(tools, stream, life, size)
         life.largest = max(life.largest, size)
@@ -74,6 +77,18 @@ def recognise(tools: Tools, stream: Stream, live: Live) -> Verdict:
         kept = kept_prefix(live, min(size, life.sealed), stream.sealed_bytes, untouched=untouched)
     begin(tools, stream, live.identity, verdict, size, kept, live)
     return verdict
+
+
+def _copy_up(tools: Tools, stream: Stream, live: Live) -> None:
+    """Let a file of an image's layer become what it will be: its birth time is another one behind the first opening.
+
+    On overlayfs whoever opens such a file for writing makes a copy of it, and releasing does; it is the same file, and
+    were it taken for another one it would be sealed twice. `live` stays open, so what it tells then is about that file.
+    """
+    if tools.reading or stream.place.filesystem != "overlay" or live.identity.birth is None:
+        return
+    with suppress(OSError, RefusedError), open_live(stream, update=True):  # releasing says what is wrong
+        live.identity = live.identify()
 
 
 def _measure_hollow(life: Incarnation, live: Live) -> None:

@@ -33,6 +33,8 @@ class Tools:
             "where streams stand is noted again",
         )
     )
+    reading: bool = False
+    """Nothing on disk may be changed."""
 
     def lost(self, stream: Stream, reason: str, count: int, **details: object) -> None:
         """Count and tell of bytes that are gone though nobody decided so; `count` is a lower bound."""

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import cost, crowd, delivery, hot, idle, latency, loss, processing, steady
+from tests.bench import cost, crowd, delivery, hot, idle, latency, loops, loss, processing, steady
 from tests.bench.options import Options
 from tests.bench.report import Row, markdown
 
@@ -21,6 +21,7 @@ BENCHES: dict[str, Callable[[Options], list[Row]]] = {
     "idle": idle.measure,
     "crowd": crowd.measure,
     "restart": crowd.measure_restart,
+    "loops": loops.measure,
     "loss": loss.measure,
     "delivery": delivery.measure,
     "steady": steady.measure,

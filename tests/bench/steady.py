@@ -1,4 +1,4 @@
-"""10,000 spans a second through a file to a receiver that counts them, and the same again as a backlog meanwhile."""
+"""Case 30 of delivery: 10,000 spans a second to a receiver that counts them, and all again as a backlog meanwhile."""
 
 from __future__ import annotations
 

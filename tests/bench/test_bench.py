@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 import zlib
 from pathlib import Path
 
@@ -12,8 +14,11 @@ import pytest
 from tests.bench import corpus, logrotate
 from tests.bench.__main__ import BENCHES, arguments
 from tests.bench.latency import Told, quantile
+from tests.bench.loops import at, beating, spread, told
 from tests.bench.loss import count_lost
 from tests.bench.report import Row, markdown
+from tests.bench.waiting import until
+from tests.support.program import Program
 from tests.torture import record
 from tests.torture.tally import Truth
 
@@ -64,6 +69,30 @@ def test_a_quantile_is_that_of_all_runs_together() -> None:
 
     assert [2.0, 9.0, 50.0] == [quantile([quick, slow], "then", place) for place in (0.5, 0.99, 1)]
     assert 3.0 == quantile([quick, slow], "first", 0.999)
+
+
+def test_a_late_beat_stands_for_those_that_it_kept_from_coming() -> None:
+    """A loop that stood for 35 ms was as late for the beats that were due then: one of many would hide it."""
+    assert [35, 25, 15, 5, 0, 8] == [round(1000 * lag) for lag in spread([0.035, 0.0, 0.008])]
+
+
+def test_the_agent_tells_of_each_beat(tmp_path: Path) -> None:
+    """The agent that the bench starts is the real one, and its beats can be read while it runs."""
+    with open(os.memfd_create("beats"), "rb") as beats, Program(beating(beats), tmp_path, {}) as program:
+        program.wait_ready()
+        found: list[tuple[float, float]] = []
+        until(lambda: bool(found.extend(told(beats)) or len(found) > 10), program, 60)
+    whens = [when for when, _ in found]
+
+    assert sorted(whens) == whens
+    assert min(lag for _, lag in found) >= 0
+    assert whens[-1] <= time.monotonic()
+
+
+def test_a_share_of_the_seconds_took_so_long() -> None:
+    """Of a hundred the 99th from below is p99, and the last is the longest; a single one is all of them."""
+    assert (50, 99, 100) == tuple(at(range(100, 0, -1), share) for share in (0.5, 0.99, 1))
+    assert 7.0 == at([7.0], 0.5)
 
 
 @pytest.mark.skipif(not shutil.which("logrotate"), reason="logrotate is not installed")

@@ -31,6 +31,7 @@ CONTROLS = {
 """Tests in which somebody breaks the promise on purpose, and the harness has to notice."""
 HOSTILE = (
     "tests/faults/test_hostile_directory.py",
+    "tests/faults/test_full_disk.py",
     "tests/faults/test_filesystems.py",
     "tests/faults/test_replaced.py",
 )

@@ -279,6 +279,18 @@ def killed(step: str, scenario: Callable[[], None], *, nth: int = 1) -> bool:
 
     Nothing is cleaned up there: it ends by `_exit` within the step, as by SIGKILL.
     """
+
+    def dying() -> None:
+        with at(step, lambda: os._exit(KILLED), nth=nth):
+            scenario()
+
+    status = apart(dying)
+    assert status in (0, KILLED), f"the scenario failed by itself with {status}"
+    return status == KILLED
+
+
+def apart(scenario: Callable[[], None]) -> int:
+    """Run `scenario` in a process of its own; its exit status: 1 where it raised, negative the signal that ended it."""
     with warnings.catch_warnings():
         # A fork beside threads of other tests is safe here: the child only makes system calls and leaves.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -286,11 +298,8 @@ def killed(step: str, scenario: Callable[[], None], *, nth: int = 1) -> bool:
     if child == 0:
         status = 1
         try:
-            with at(step, lambda: os._exit(KILLED), nth=nth):
-                scenario()
+            scenario()
             status = 0
         finally:
             os._exit(status)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, KILLED), f"the scenario failed by itself with {status}"
-    return status == KILLED
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

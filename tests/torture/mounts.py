@@ -1,4 +1,4 @@
-"""Real file systems for a test: ext4, XFS and btrfs in a loop-mounted image, tmpfs; always unmounted again.
+"""Real file systems for a test: ext4, XFS and btrfs in a loop-mounted image, tmpfs, overlayfs; always unmounted again.
 
 Without root, a loop device or the file system's mkfs the test is skipped, with the reason.
 """
@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,10 +31,12 @@ def why_not(kind: str) -> str:
         return "mounting needs root"
     if kind == "tmpfs":
         return ""
-    if not Path("/dev/loop-control").exists():
-        return "no loop devices"
     if kind not in Path("/proc/filesystems").read_text("ascii").split():
         return f"this kernel has no {kind}"
+    if kind == "overlay":
+        return ""
+    if not Path("/dev/loop-control").exists():
+        return "no loop devices"
     if not shutil.which(_MKFS[kind][0]):
         return f"{_MKFS[kind][0]} is not installed"
     return ""
@@ -64,6 +66,33 @@ def mounted(kind: str, place: Path, size: int, *options: str) -> Iterator[Path]:
         _unmount(point)
         if image:
             image.unlink()
+
+
+@contextmanager
+def overlaid(
+    place: Path, size: int, image: Callable[[Path], object] = Path.exists, *, apart: bool = False
+) -> Iterator[Path]:
+    """Mount an overlayfs, as a container has for its disk. `image` fills the layer that is never written to.
+
+    Its layers are on a tmpfs, because an overlayfs, which `place` may be on, cannot be the upper layer of another. With
+    `apart` the one that is never written to is on the file system of `place`.
+    """
+    reason = why_not("overlay")
+    if reason:
+        pytest.skip(reason)
+    with mounted("tmpfs", place, size) as layers:
+        lower, upper, work = (layers / name for name in ("lower", "upper", "work"))
+        lower = place / "lower" if apart else lower
+        point = place / "overlay-mount"
+        for one in (lower, upper, work, point):
+            one.mkdir()
+        image(lower)
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        _run("mount", "-t", "overlay", "-o", options, "overlay", str(point))
+        try:
+            yield point
+        finally:
+            _unmount(point)
 
 
 def _unmount(point: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.mounts import KINDS, mounted
+from tests.torture.mounts import KINDS, mounted, overlaid
 
 
 def kinds_of(point: Path) -> list[str]:
@@ -26,6 +26,17 @@ def test_a_file_system_is_mounted_and_unmounted(kind: str, tmp_path: Path) -> No
         assert [kind] == kinds_of(point)
     assert [] == kinds_of(point)
     assert [point] == list(tmp_path.iterdir())
+
+
+@pytest.mark.root
+def test_an_overlay_is_mounted_and_unmounted(tmp_path: Path) -> None:
+    """What lies in the layer below is seen, and can be written; behind the context no mount is left."""
+    with overlaid(tmp_path, 1 << 20, lambda lower: (lower / "below").write_bytes(b"x")) as point:
+        assert ["overlay"] == kinds_of(point)
+        assert b"x" == (point / "below").read_bytes()
+        (point / "below").write_bytes(b"y")
+        assert b"y" == (point / "below").read_bytes()
+    assert [] == [kind for path in tmp_path.iterdir() for kind in kinds_of(path)]
 
 
 @pytest.mark.root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from agent.streams.dues import Due
 from agent.streams.outcome import Sealed
 from agent.streams.rotate import Rotator
 from tests.support.bench import LEAF, Writer, at
+from tests.support.program import AGENT, Program
 from tests.unit.duties.conftest import House, big
 
 
@@ -239,15 +241,21 @@ def test_a_second_keeper_is_refused_with_the_pid_of_the_first(house: House) -> N
 
 
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
-    """Case 23: no stale lock: the next one starts at once after the first ended."""
-    first = House(tmp_path)
-    first.open()
-    first.keeper.close()
-    second = House(tmp_path)
-    second.open()
-    second.step()
+    """Case 23: an agent that holds it is killed -9: no stale lock, the next one starts at once and works."""
+    other = House(tmp_path)
+    with Program(AGENT, tmp_path, {}) as program:
+        program.wait_ready()
+        with pytest.raises(LockedError) as caught:
+            other.open()
+        assert program.pid == caught.value.pid
+        assert -signal.SIGKILL == program.stop(signal.SIGKILL).status
+    writer = Writer(tmp_path / LEAF).write(big(0, 50))
+    other.open()
+    other.step()
 
-    second.keeper.close()
+    assert 1 == len(other.segments())
+    writer.close()
+    other.keeper.close()
 
 
 def test_a_stop_ends_a_step_at_its_next_breath(house: House) -> None:

@@ -67,6 +67,7 @@ ends by `_exit` at a named step. H4 attacked the collapsing of ranges: a reset, 
     2   test_release.test_a_writer_that_holds_its_file_goes_on_undisturbed
     3   test_seal.test_whole_lines_are_sealed_and_the_rest_stays_live
     4   test_seal.test_a_record_longer_than_a_member_stays_one_piece
+    4   test_seal.test_a_record_of_100_mb_stays_one_piece
     5   test_release.test_an_unterminated_line_counts_only_after_a_long_idle_time
     6   test_lives.test_a_renamed_file_whose_writer_was_not_told
     7   test_lives.test_case_7_a_writer_that_recreates_its_path_is_never_overwritten
@@ -78,6 +79,7 @@ ends by `_exit` at a named step. H4 attacked the collapsing of ranges: a reset, 
     10  test_seal.test_three_cycles_of_a_full_disk
     10  faults.test_calls.test_each_call_fails_once
     10  faults.test_calls.test_short_writes_go_on
+    10  faults.test_places.test_a_quota_that_is_used_up_harms_nothing_and_is_told_once
     10  faults.test_system_calls.test_an_agent_whose_system_calls_fail_loses_nothing
     11  test_seal.test_an_error_at_any_step_keeps_the_data_and_heals
     12  test_recover.test_truncated_archives_are_left_alone
@@ -104,8 +106,16 @@ ends by `_exit` at a named step. H4 attacked the collapsing of ranges: a reset, 
     24  test_release.test_refused_without_holes
     24  faults.test_filesystems.test_an_immutable_file_is_refused_until_it_is_not
     24  faults.test_filesystems.test_a_file_system_that_turns_read_only_stops_nothing_for_good
+    24  faults.test_places.test_an_overlay_is_a_place_like_others
+    24  faults.test_places.test_a_file_of_the_image_below_is_sealed_once
+    24  faults.test_places.test_a_writer_may_be_the_first_to_open_a_file_of_the_image
+    24  faults.test_places.test_who_only_reads_makes_no_copy_of_a_file_of_the_image
+    24  faults.test_places.test_clusters_of_blocks_come_free_too
+    24  faults.test_places.test_a_quota_that_is_used_up_harms_nothing_and_is_told_once
     25  test_release.test_no_write_permission_refuses_the_file
     25  test_release.test_an_opener_waits_and_finds_an_empty_file
+    25  test_release.test_the_signal_of_a_broken_lease_ends_nobody
+    25  test_release.test_the_usual_signal_of_a_broken_lease_would_end_it
     26  torture.test_readers.test_what_a_reader_sees
     27  test_retain.test_five_hundred_rotations_leak_nothing
     27  torture.test_many.test_many_files_due_at_the_same_second

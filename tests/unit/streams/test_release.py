@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from agent.kit.disk import Directory
 from agent.kit.errors import RefusedError
 from agent.streams import dues, release
 from agent.streams.live import GUARD
-from tests.support.bench import LEAF, MEMORY, Bench, Writer, at, fail, lines
+from tests.support.bench import LEAF, MEMORY, Bench, Writer, apart, at, fail, lines
 from tests.unit.streams.conftest import Make
 
 WIDE = 1000
@@ -408,6 +411,41 @@ def test_a_lease_that_is_being_broken_is_not_truncated_under(anywhere: Bench) ->
 
     assert big(0, 200) == anywhere.whole()
     assert {} == anywhere.lost()
+
+
+def visited(bench: Bench, step: str) -> int:
+    """Reset in a process of its own, whose file somebody tries to open at a place; how that process ended.
+
+    Who tries does not wait: he hears that a lease is in his way, and the kernel asks for it back, by a signal.
+    """
+    opener = "import os, sys\ntry: os.open(sys.argv[1], os.O_RDWR | os.O_NONBLOCK)\nexcept BlockingIOError: sys.exit(9)"
+    command = [sys.executable, "-c", opener, str(bench.path / LEAF)]
+
+    def reset() -> None:
+        with at(step, lambda: os._exit(2) if subprocess.call(command) != 9 else None) as reached:
+            assert not bench.engine.rounds.reset()
+        assert reached[step]
+
+    return apart(reset)
+
+
+@pytest.mark.parametrize("step", ["reset.leased", "reset.sealed", "reset.punched"])
+def test_the_signal_of_a_broken_lease_ends_nobody(anywhere: Bench, step: str) -> None:
+    """Case 25: the kernel asks for the lease back by a signal: the agent lives, and cuts nothing off."""
+    anywhere.writer().write(big(0, 100)).close()
+    anywhere.rotate()
+
+    assert 0 == visited(anywhere, step)
+    assert 100_000 == (anywhere.path / LEAF).stat().st_size
+
+
+def test_the_usual_signal_of_a_broken_lease_would_end_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case 25: a negative control: where no other signal is asked for it is SIGIO, of which a process dies."""
+    monkeypatch.setattr(linux, "_F_SETSIG", fcntl.F_GETFD)
+    bench.writer().write(big(0, 100)).close()
+    bench.rotate()
+
+    assert -signal.SIGIO == visited(bench, "reset.sealed")
 
 
 def test_the_short_rest_is_sealed_under_the_lease(bench: Bench) -> None:

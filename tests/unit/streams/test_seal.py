@@ -105,6 +105,19 @@ def test_a_record_longer_than_a_member_stays_one_piece(bench: Bench) -> None:
     assert 6 == outcome.records
 
 
+def test_a_record_of_100_mb_stays_one_piece(bench: Bench) -> None:
+    """Case 4: also a line a hundred times as long as a member, ten times as long as a file may be: one segment."""
+    record = b'{"big":"' + b"0123456789" * 10_000_000 + b'"}\n'
+    bench.writer().write(lines(0, 3) + record + lines(3, 5))
+
+    outcomes = bench.rotate()
+
+    whole = lines(0, 3) + record + lines(3, 5) == bench.sealed()
+    assert whole  # alone, for nobody wants to read the difference
+    assert [6] == [outcome.records for outcome in outcomes]
+    assert bench.allocated() < MIB
+
+
 def test_a_long_record_without_its_end_is_not_sealed(bench: Bench) -> None:
     """What of it was copied into the part is given up again."""
     bench.writer().write(lines(0, 3) + b'{"big":"' + b"y" * (3 * MIB))
