@@ -20,7 +20,7 @@ from agent.streams import seal as sealing
 from agent.streams.engine import peek
 from agent.streams.live import Live
 from agent.streams.report import directory
-from tests.support.bench import LEAF, Bench, killed, lines
+from tests.support.bench import LEAF, Bench, Writer, killed, lines
 from tests.unit.streams.conftest import Make
 
 ASIDE = f".{LEAF}.rotating"
@@ -458,13 +458,19 @@ def test_a_file_before_it_that_is_deleted_meanwhile_does_not_take_it_along(make:
     check(bench, 20)
 
 
-def test_what_was_captured_of_it_is_not_sealed_again(make: Make) -> None:
-    """Its open part goes on with it."""
+def captured(make: Make) -> tuple[Bench, Writer]:
+    """A bench whose first ten records lie in an open part, and their writer."""
     bench = renaming(make, capture=Duration("1s"), max_size=Size("15KB"))
     writer = bench.writer().write(big(0, 10))
     bench.step()
     bench.clock.advance(2)
     bench.step()
+    return bench, writer
+
+
+def test_what_was_captured_of_it_is_not_sealed_again(make: Make) -> None:
+    """Its open part goes on with it."""
+    bench, writer = captured(make)
     assert [f".{LEAF}.open"] == bench.names(".*.open")
     writer.write(big(10, 20)).close()
     bench.crash()
@@ -653,11 +659,7 @@ def test_twenty_are_shown_at_most(make: Make) -> None:
 
 def test_one_is_not_taken_up_while_the_writer_of_its_name_begins_anew(make: Make) -> None:
     """The file at the path is still the one of the stream's life, whatever its size: nothing comes before it."""
-    bench = renaming(make, capture=Duration("1s"), max_size=Size("15KB"))
-    writer = bench.writer().write(big(0, 10))
-    bench.step()
-    bench.clock.advance(2)
-    bench.step()
+    bench, writer = captured(make)
     assert 10_000 == bench.life().sealed
     (bench.path / ASIDE).write_bytes(big(50, 60))
     (bench.path / ".other.json.rotating").mkdir()  # so that each look asks again what stands there
