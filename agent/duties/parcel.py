@@ -125,9 +125,11 @@ class Parcel:
         return len({one.start for one in self.refused})
 
 
-def lines(start: int, data: bytes) -> Records:
-    """The records in `data`, which begins at position `start`."""
+def lines(start: int, data: bytes, end: int | None = None) -> Records:
+    """The records in `data`, which begins at position `start`; behind `end` there is the beginning of another one."""
     found = io.BytesIO(data).readlines()
+    if end is not None and end - start < len(data):
+        found.pop()
     return Records(found, list(pairwise(accumulate(map(len, found), initial=start))))
 
 

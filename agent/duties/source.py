@@ -22,7 +22,7 @@ from agent.streams.reader import Run
 from agent.streams.views import View, Views
 
 MEMBER = 1 << 20
-"""Segments are read by the member, of about this size: a batch is asked for with so much room at its end."""
+"""Segments are read by the member, of about this size: a batch of one is asked for with so much room at its end."""
 
 AGAIN = 2.0
 """Seconds until a stream that could not be read is tried again, unless it grows."""
@@ -188,7 +188,7 @@ class Source:
         if run.skipped:
             self._skipped(view, position, run.skipped, run.why)
         if end < run.end:
-            self._rest = (view.stream_id, end, run.data[end - run.start :])
+            self._rest = (view.stream_id, end, run.read[end - run.start : run.end - run.start])
         parcel = self._pack(view, run.start, end, taken, refused)
         self._cursors.begin(view.name, view.stream_id, run.start, end)
         return parcel
@@ -231,13 +231,14 @@ class Source:
     def _records(self, run: Run) -> tuple[Records, list[Refused]]:
         if run.cut:
             return Records([], []), [beginning(run.start, run.end, run.data, self._max_record)]
-        return lines(run.start, run.data), []
+        return lines(run.start, run.read, run.end), []
 
     def _read(self, view: View, position: int, size: int = 0) -> Run | None:
         rest, self._rest = self._rest, None
         if rest is not None and rest[:2] == (view.stream_id, position):
             return Run(position, position + len(rest[2]), rest[2])
-        limit = size or max(1, min(self._most, self._forward.batch.max_bytes) - MEMBER)
+        room = MEMBER if position < view.sealed else 0
+        limit = size or max(1, min(self._most, self._forward.batch.max_bytes) - room)
         return reader.read(view, position, lambda: self._views.get(view.stream_id) or view, limit,
                            self._max_record)  # fmt: skip
 

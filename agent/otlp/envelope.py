@@ -16,22 +16,18 @@ holds can never make another one look right, and where anything is in doubt it h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from agent.kit.errors import AgentError
 from agent.otlp import records
 from agent.otlp.canonical import Canonical, Reason, RefusedError
 from agent.otlp.survey import Signal, Survey, integers
 
 __all__ = [
-    "MAX_REQUEST", "Bad", "Checked", "Reason", "Signal", "TooLongError", "alike", "check", "halve", "join", "split",
+    "Bad", "Checked", "Reason", "Signal", "alike", "check", "halve", "join", "pieces", "split",
 ]  # fmt: skip
-
-MAX_REQUEST = 64 * 1024 * 1024
-"""Bytes of a request before compression (opentelemetry-proto 1.11, docs/specification.md, "OTLP/HTTP Request")."""
 
 _KEYS: dict[str, str] = {
     Signal.TRACES: "resourceSpans",
@@ -40,6 +36,8 @@ _KEYS: dict[str, str] = {
 }
 
 
+_TOGETHER = 64
+"""Lines of a piece: a few hundred kilobytes as a rule, which a processor's cache holds."""
 _SPACE = b"\n\r \t"
 _BRACE = ord("{")
 
@@ -81,10 +79,6 @@ class Bad(NamedTuple):
     reason: Reason
     detail: str
     """Where and why, for an operator; tells no attribute's value."""
-
-
-class TooLongError(AgentError):
-    """A request over its limit, which must not be sent."""
 
 
 def check(line: bytes) -> Checked | Bad:
@@ -145,20 +139,27 @@ def _plain(line: bytes, survey: Survey) -> Checked | None:
     return Checked(line, {head.signal: count} if count else {}, True, True)
 
 
-def join(lines: Iterable[bytes], signal: str, limit: int = MAX_REQUEST) -> bytes:
+def join(lines: Sequence[bytes], signal: str) -> bytes:
     """One export request with the resources of all `lines`, which `check` has passed and `split` has given, in order.
 
-    What a line holds of other signals is left out. The request is at most 22 bytes longer than all
-    lines together. TooLongError when it is longer than `limit` bytes, KeyError when `signal` is none.
+    What a line holds of other signals is left out. The request is at most 22 bytes longer than all lines together.
+    KeyError when `signal` is none.
     """
+    return b"".join(pieces(lines, signal))
+
+
+def pieces(lines: Sequence[bytes], signal: str) -> Iterator[bytes]:
+    """The same request in pieces of some lines each: who compresses it needs no copy of the whole."""
     key = _KEYS[signal]
     head = b'{"%b":[' % key.encode()
-    parts = [part for line in lines if len(part := _inside(line, key, head))]
-    body = b"".join((head, b",".join(parts), b"]}"))
-    if len(body) > limit:
-        hint = "make batches smaller"
-        raise TooLongError(f"a request of {len(body)} bytes is over the limit of {limit}", hint=hint)
-    return body
+    before = head
+    for at in range(0, len(lines), _TOGETHER):
+        parts = [part for line in lines[at : at + _TOGETHER] if len(part := _inside(line, key, head))]
+        if parts:
+            parts[0] = before + parts[0]
+            yield b",".join(parts)
+            before = b","
+    yield b"]}" if before != head else head + b"]}"
 
 
 def split(checked: Checked) -> dict[Signal, bytes]:

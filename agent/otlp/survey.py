@@ -51,36 +51,36 @@ class Survey:
 
     def traces(self, resources: Iterable[records.ResourceSpans]) -> int:
         """Take the array of a line of traces; how many spans are in it."""
-        traces, ids, numbers = self._traces, self._spans, self._numbers
+        add_trace, add_span, add_number = self._traces.append, self._spans.append, self._numbers.append
         count = 0
         for one in resources:
             for scope in one.scope_spans:
                 count += len(scope.spans)
                 for span in scope.spans:
-                    traces.append(span.trace_id)
-                    ids.append(span.span_id)
-                    ids.append(span.parent_span_id)
-                    numbers.append(span.start_time_unix_nano)
-                    numbers.append(span.end_time_unix_nano)
+                    add_trace(span.trace_id)
+                    add_span(span.span_id)
+                    add_span(span.parent_span_id)
+                    add_number(span.start_time_unix_nano)
+                    add_number(span.end_time_unix_nano)
                     if span.events:
-                        numbers += [event.time_unix_nano for event in span.events]
+                        self._numbers += [event.time_unix_nano for event in span.events]
                     if span.links:
-                        traces += [link.trace_id for link in span.links]
-                        ids += [link.span_id for link in span.links]
+                        self._traces += [link.trace_id for link in span.links]
+                        self._spans += [link.span_id for link in span.links]
         return count
 
     def logs(self, resources: Iterable[records.ResourceLogs]) -> int:
         """Take the array of a line of logs; how many log records are in it."""
-        traces, ids, numbers = self._traces, self._spans, self._numbers
+        add_trace, add_span, add_number = self._traces.append, self._spans.append, self._numbers.append
         count = 0
         for one in resources:
             for scope in one.scope_logs:
                 count += len(scope.log_records)
                 for record in scope.log_records:
-                    traces.append(record.trace_id)
-                    ids.append(record.span_id)
-                    numbers.append(record.time_unix_nano)
-                    numbers.append(record.observed_time_unix_nano)
+                    add_trace(record.trace_id)
+                    add_span(record.span_id)
+                    add_number(record.time_unix_nano)
+                    add_number(record.observed_time_unix_nano)
         return count
 
     def metrics(self, resources: Iterable[records.ResourceMetrics]) -> int:
@@ -92,10 +92,11 @@ class Survey:
         """Whether every id and unsigned integer that was collected is surely right."""
         traces, spans = "".join(self._traces), "".join(self._spans)
         return (
-            len(traces) == 32 * (len(self._traces) - self._traces.count(""))  # none is longer, by its type
-            and len(spans) == 16 * (len(self._spans) - self._spans.count(""))
-            and _NO_TRACE not in self._traces
-            and _NO_SPAN not in spans  # it may also lie across two ids: then the line is doubtful, and no worse
+            _whole(self._traces, traces, 32)
+            and _whole(self._spans, spans, 16)
+            # Zeros may also lie across two ids: then a line is doubtful, and no worse.
+            and _NO_TRACE not in traces
+            and _NO_SPAN not in spans
             and _hexadecimal(traces + spans)
             and _unsigned(self._numbers)
         )
@@ -132,6 +133,12 @@ class Survey:
                 self._spans.append(exemplar.span_id)
                 self._numbers.append(exemplar.time_unix_nano)
         return count
+
+
+def _whole(ids: list[str], text: str, size: int) -> bool:
+    """Whether each id has `size` characters or none; `text` is all of them. None has more, by its type."""
+    missing = size * len(ids) - len(text)
+    return not missing or missing == size * ids.count("")
 
 
 def _hexadecimal(text: str) -> bool:

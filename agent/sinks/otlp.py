@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote_to_bytes
@@ -26,7 +25,7 @@ from agent.kit.priority import WORK
 from agent.kit.retry import parse_retry_after
 from agent.otlp import answer as answers
 from agent.otlp import protobuf
-from agent.otlp.envelope import Signal, join
+from agent.otlp.envelope import Signal, join, pieces
 from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge
 from agent.sinks.http import Answer, HttpClient, Tls, place
 from agent.streams.batch import Batch
@@ -109,19 +108,29 @@ class OtlpSink:
 
     def _body(self, batch: Batch) -> bytes:
         WORK.lower()
-        # The limit is on the body as encoded, and protobuf is shorter: so it is checked once, below.
-        body = join(batch.records, batch.signal, sys.maxsize)
-        encode = self._encoders.get(batch.signal)
-        if encode is not None:
-            try:
-                body = encode(body)
-            except ValueError as error:
-                raise Reject(f"the batch cannot be encoded: {error}", ErrorClass.BAD_DATA) from error
-        if len(body) > self._options.max_request:
-            raise TooLarge(f"the request would have {len(body)} bytes, {self._options.max_request} are allowed")
+        gzip = None
         if self._options.compression == "gzip":
-            return bytes(isal_zlib.compress(body, _GZIP_LEVEL, _GZIP_WINDOW))
-        return body
+            gzip = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
+        size = 0
+        body: list[bytes] = []
+        for piece in self._pieces(batch):
+            size += len(piece)
+            if size <= self._options.max_request:  # the limit is on the body as encoded, and protobuf is shorter
+                body.append(gzip.compress(piece) if gzip else piece)
+        if size > self._options.max_request:
+            raise TooLarge(f"the request would have {size} bytes, {self._options.max_request} are allowed")
+        if gzip:
+            body.append(gzip.flush())
+        return b"".join(body)
+
+    def _pieces(self, batch: Batch) -> Iterable[bytes]:
+        encode = self._encoders.get(batch.signal)
+        if encode is None:
+            return pieces(batch.records, batch.signal)
+        try:
+            return (encode(join(batch.records, batch.signal)),)
+        except ValueError as error:
+            raise Reject(f"the batch cannot be encoded: {error}", ErrorClass.BAD_DATA) from error
 
     def _refused(self, answer: Answer, url: httpx.URL) -> Retry | Reject:
         kind = ErrorClass.of_status(answer.status)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import ssl
-import sys
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -160,7 +159,7 @@ class GrpcSink:
     def _body(self, batch: Batch) -> bytes:
         WORK.lower()
         try:
-            body = self._encoders[batch.signal](join(batch.records, batch.signal, sys.maxsize))
+            body = self._encoders[batch.signal](join(batch.records, batch.signal))
         except ValueError as error:
             raise Reject(f"the batch cannot be encoded: {error}", ErrorClass.BAD_DATA) from error
         if len(body) > self._options.max_request:

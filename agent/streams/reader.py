@@ -32,10 +32,16 @@ class Run:
 
     start: int
     end: int
-    data: bytes
+    read: bytes
+    """As it was read: after the last whole record there may be the beginning of another one."""
     skipped: int = 0
     why: str = ""
     cut: bool = False
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of these positions alone: a copy where more was read."""
+        return self.read[: self.end - self.start]
 
 
 def read(now: View, position: int, again: Callable[[], View], limit: int = CHUNK, longest: int = LONGEST) -> Run | None:
@@ -149,8 +155,7 @@ class _Records:
     def run(self, start: int, skipped: int, why: str, *, ended: bool) -> Run:
         """What is there; with `ended` also a record that has no end."""
         size = self.size if ended or self.cut else self.whole
-        data = b"".join(self._pieces)
-        return Run(start, start + size, data if self.cut else data[:size], skipped, why, self.cut)
+        return Run(start, start + size, b"".join(self._pieces), skipped, why, self.cut)
 
 
 def _within(one: Segment, start: int, limit: int, longest: int, skipped: int, why: str) -> Run:

@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 
 from agent.otlp import envelope
 from agent.otlp.envelope import (
-    MAX_REQUEST,
     Bad,
     Checked,
     Reason,
     Signal,
-    TooLongError,
     alike,
     check,
     halve,
     join,
+    pieces,
     split,
 )
 from agent.otlp.generate import sequences
@@ -262,18 +261,6 @@ def test_case_6_long_records_pass_whole(size: int) -> None:
     assert len(join([text], Signal.LOGS)) > size
 
 
-def test_case_6_a_request_over_its_limit_is_refused() -> None:
-    """Case 6: 64 MiB is the limit before compression; the error says how long the request is."""
-    text = traces()
-
-    length = len(join([text, text], Signal.TRACES))
-
-    assert MAX_REQUEST == 67_108_864
-    assert len(join([text, text], Signal.TRACES, limit=length)) == length
-    with pytest.raises(TooLongError, match=str(length)):
-        join([text, text], Signal.TRACES, limit=length - 1)
-
-
 def test_case_18_halving_isolates_the_record_that_is_too_big() -> None:
     """Case 18: of 8 records the 5th alone is too big: 7 get through, after a finite number of requests."""
     records = [traces(name="x" * (10_000 if number == 5 else 10)) for number in range(1, 9)]
@@ -505,6 +492,19 @@ def test_join_cuts_exactly(signal: str) -> None:
     assert join([], signal) == b'{"resourceSpans":[]}'
 
 
+@pytest.mark.parametrize("empty", [(), (0,), (63, 64), range(64), range(64, 128), range(130)])
+def test_the_pieces_of_a_request_are_the_request(empty: Sequence[int]) -> None:
+    """Whichever lines hold nothing, a whole piece's, the first or the last, the pieces make what one document holds."""
+    lines = [
+        b'{"resourceSpans":[]}\n' if number in empty else b'{"resourceSpans":[{"schemaUrl":"%d"}]}\n' % number
+        for number in range(130)
+    ]
+    found = [int(one["schemaUrl"]) for one in json.loads(b"".join(pieces(lines, "traces")))["resourceSpans"]]
+
+    assert found == [number for number in range(130) if number not in empty]
+    assert join(lines, "traces") == b"".join(pieces(lines, "traces"))
+
+
 def test_another_signals_name_is_a_mistake_of_the_caller() -> None:
     """Not of the data."""
     with pytest.raises(KeyError):
@@ -544,7 +544,7 @@ def test_split_and_join_keep_every_item(mixture: list[list[Signal]], separators:
 
 def test_joined_lines_keep_their_numbers() -> None:
     """The generator's own numbers are all in the request, in order."""
-    body = join(Signals(1).trace_lines(20), Signal.TRACES)
+    body = join(list(Signals(1).trace_lines(20)), Signal.TRACES)
 
     assert list(range(20)) == list(sequences(body))
 
