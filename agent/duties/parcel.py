@@ -19,7 +19,7 @@ from agent.duties.budget import Grant
 from agent.kit.errors import printable
 from agent.otlp.envelope import Bad, Checked, alike, check, halve, split
 from agent.otlp.process import Chain
-from agent.sinks.base import ErrorClass
+from agent.sinks.base import ErrorClass, Sink
 from agent.streams.batch import Batch
 from agent.streams.reader import HEAD
 
@@ -58,7 +58,7 @@ class Refused:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Part:
     """What one request carries: records of one signal, with the places of each."""
 
@@ -68,6 +68,8 @@ class Part:
     """Spans, log records or data points; of records that nobody looked into, the records."""
     originals: tuple[bytes, ...] = ()
     """The records before they were processed; empty: they were not."""
+    encoded: tuple[Sink, bytes] | None = field(default=None, repr=False, compare=False)
+    """For whom it is encoded, and what that gave."""
 
     def halves(self) -> tuple[Part, Part]:
         """Two parts, in order, about the same in bytes. The items are shared out by records. Needs two records."""

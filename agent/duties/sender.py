@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import anyio
+import anyio.to_thread
 
 from agent.audit import Event
 from agent.config import Forward
@@ -25,9 +27,11 @@ from agent.duties.parcel import Parcel, Part
 from agent.kit import log
 from agent.kit.clock import Clock
 from agent.kit.loops import Failures
+from agent.kit.priority import WORK
 from agent.kit.retry import Backoff, Failover, Lease
 from agent.kit.steps import reach
 from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, Sink, TooLarge
+from agent.streams.batch import Batch
 
 _log = log.get("shipper")
 
@@ -99,6 +103,16 @@ class Sender:
             await sink.aclose()
 
     # -- a batch
+
+    def encode(self, parcel: Parcel) -> None:
+        """Encode every part for the endpoint in use, at once, while the records are at hand; in a worker thread.
+
+        What cannot be encoded stays as it is: it fails again when its turn to be sent has come, and is told then.
+        """
+        sink = self.failover.targets[self.failover.current]
+        for part in parcel.parts:
+            with suppress(Exception):
+                part.encoded = (sink, sink.encode(part.batch))
 
     async def send(self, parcel: Parcel) -> None:
         """Bring every part to its end; what is refused is noted in the parcel. Raises StoppedError."""
@@ -185,7 +199,7 @@ class Sender:
             raise StoppedError
         reach("ship.sending")
         try:
-            outcome = await lease.target.send(part.batch)
+            outcome = await lease.target.send(part.batch, await self._encoded(lease.target, part))
         except Reject:
             self._answered(lease)
             raise
@@ -199,6 +213,12 @@ class Sender:
         reach("ship.answered")
         self._answered(lease)
         return outcome
+
+    async def _encoded(self, sink: Sink, part: Part) -> bytes:
+        """Of halves, and for another endpoint than the first, not yet there."""
+        if part.encoded is None or part.encoded[0] is not sink:
+            part.encoded = (sink, await anyio.to_thread.run_sync(_lowered, sink, part.batch))
+        return part.encoded[1]
 
     async def replay(self, part: Part) -> None:
         """Send one part once, outside the order and the books. Raises Retry or Reject."""
@@ -250,3 +270,8 @@ class Sender:
                 break
         if self.stopping:
             raise StoppedError
+
+
+def _lowered(sink: Sink, batch: Batch) -> bytes:
+    WORK.lower()
+    return sink.encode(batch)

@@ -183,6 +183,8 @@ class Consumer:
 
     def _next(self, places: int) -> tuple[list[Parcel], float | None]:
         parcels, due = self._intake.next(places, busy=bool(self._under_way))
+        for one in parcels:
+            self.sender.encode(one)
         self._under_way.update(parcels)
         return parcels, due
 

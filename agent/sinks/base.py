@@ -1,8 +1,9 @@
 """What a sink is, and the words in which it answers.
 
-A sink sends one batch to one place, once, within its own deadline. It knows no cursor, no loop and no retry: it
-returns an `Outcome`, or raises `Retry` (the same batch may be taken later) or `Reject` (this batch never will be).
-Anything else that it raises is a defect. Whether a failure may pass is decided here, in `ErrorClass`, and nowhere else.
+A sink encodes a batch, which takes a processor's time and nothing else, and sends it to one place, once, within its own
+deadline. It knows no cursor, no loop and no retry: it returns an `Outcome`, or raises `Retry` (the same batch may be
+taken later) or `Reject` (this batch never will be). Anything else that it raises is a defect. Whether a failure may
+pass is decided here, in `ErrorClass`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -165,10 +166,17 @@ class Sink(Protocol):
         """Where that is, for people: no credentials in it."""
         ...
 
-    async def send(self, batch: Batch) -> Outcome:
-        """Deliver the batch within the sink's own time limit; return only when the destination has it.
+    def encode(self, batch: Batch) -> bytes:
+        """What is sent of a batch; the same batch gives the same bytes. For a worker thread, which alone it holds up.
 
-        Raises Retry, Reject or TooLarge. Sending the same batch twice sends the same bytes.
+        Raises Reject or TooLarge.
+        """
+        ...
+
+    async def send(self, batch: Batch, body: bytes, /) -> Outcome:
+        """Deliver a batch, encoded before, within the sink's own time limit; return only when the destination has it.
+
+        Raises Retry, Reject or TooLarge.
         """
         ...
 

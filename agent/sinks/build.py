@@ -96,9 +96,13 @@ class BySignal:
         self._sinks = sinks
         self.destination = next(iter(sinks.values())).destination
 
-    async def send(self, batch: Batch) -> Outcome:
+    def encode(self, batch: Batch) -> bytes:
         """As the sink of the batch's signal does."""
-        return await self._sinks[batch.signal].send(batch)
+        return self._sinks[batch.signal].encode(batch)
+
+    async def send(self, batch: Batch, body: bytes) -> Outcome:
+        """As the sink of the batch's signal does."""
+        return await self._sinks[batch.signal].send(batch, body)
 
     async def aclose(self) -> None:
         """Close each."""

@@ -26,12 +26,15 @@ class ConsoleSink:
         # A thread of its own: a pipe that nobody reads holds neither the process nor anybody else's thread.
         self._thread = ThreadPoolExecutor(1, "console")
 
-    async def send(self, batch: Batch) -> Outcome:
+    def encode(self, batch: Batch) -> bytes:
+        """The records, each with a line's end."""
+        return b"".join(record if record.endswith(b"\n") else record + b"\n" for record in batch.records)
+
+    async def send(self, _batch: Batch, body: bytes) -> Outcome:
         """Write every record. A write that fails half way is written again whole: at least once, as everywhere.
 
         Takes as long as the reader at the other end does. A cancelled call leaves its write behind.
         """
-        body = b"".join(record if record.endswith(b"\n") else record + b"\n" for record in batch.records)
         async with self._turn:
             try:
                 await self._write(body)

@@ -36,9 +36,12 @@ class FileSink:
         self._turn = anyio.Lock()
         self.destination = directory.path
 
-    async def send(self, batch: Batch) -> Outcome:
+    def encode(self, batch: Batch) -> bytes:
+        """The records, each with a line's end."""
+        return b"".join(record if record.endswith(b"\n") else record + b"\n" for record in batch.records)
+
+    async def send(self, batch: Batch, body: bytes) -> Outcome:
         """Append every record and sync. Raises Retry when the disk does not take it."""
-        body = b"".join(record if record.endswith(b"\n") else record + b"\n" for record in batch.records)
         async with self._turn:
             try:
                 await anyio.to_thread.run_sync(self._append, batch, body)

@@ -14,14 +14,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
-import anyio.to_thread
 import httpx
 from isal import isal_zlib
 
 from agent import __version__
 from agent.kit.clock import Clock
 from agent.kit.errors import ConfigError, printable
-from agent.kit.priority import WORK
 from agent.kit.retry import parse_retry_after
 from agent.otlp import answer as answers
 from agent.otlp import protobuf
@@ -91,23 +89,8 @@ class OtlpSink:
     def __repr__(self) -> str:
         return f"<OtlpSink {self.destination} {self._options.encoding} {self._options.compression}>"
 
-    async def send(self, batch: Batch) -> Outcome:
-        """One POST; raises Retry, Reject or TooLarge by the answer's status."""
-        signal = Signal(batch.signal)
-        url = self._urls[signal]
-        # Joining and compressing megabytes takes milliseconds that the event loop needs for others.
-        body = await anyio.to_thread.run_sync(self._body, batch)
-        answer = await self._client.post(url, self._headers[signal], body)
-        if 200 <= answer.status < 300:
-            return _accepted(answer, len(body))
-        raise self._refused(answer, url)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
-    def _body(self, batch: Batch) -> bytes:
-        WORK.lower()
+    def encode(self, batch: Batch) -> bytes:
+        """The request, compressed. Raises Reject where it cannot be encoded, TooLarge above `max_request`."""
         gzip = None
         if self._options.compression == "gzip":
             gzip = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
@@ -122,6 +105,19 @@ class OtlpSink:
         if gzip:
             body.append(gzip.flush())
         return b"".join(body)
+
+    async def send(self, batch: Batch, body: bytes) -> Outcome:
+        """One POST; raises Retry, Reject or TooLarge by the answer's status."""
+        signal = Signal(batch.signal)
+        url = self._urls[signal]
+        answer = await self._client.post(url, self._headers[signal], body)
+        if 200 <= answer.status < 300:
+            return _accepted(answer, len(body))
+        raise self._refused(answer, url)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
 
     def _pieces(self, batch: Batch) -> Iterable[bytes]:
         encode = self._encoders.get(batch.signal)

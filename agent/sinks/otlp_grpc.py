@@ -13,13 +13,11 @@ import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
-import anyio.to_thread
 import grpc
 import grpc.aio
 import httpx
 
 from agent.kit.errors import ConfigError, printable
-from agent.kit.priority import WORK
 from agent.otlp import answer as answers
 from agent.otlp.envelope import Signal, join
 from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge
@@ -107,11 +105,19 @@ class GrpcSink:
     def __repr__(self) -> str:
         return f"<GrpcSink {self.destination} {self._options.compression}>"
 
-    async def send(self, batch: Batch) -> Outcome:
+    def encode(self, batch: Batch) -> bytes:
+        """The request as protobuf. Raises Reject where it cannot be encoded, TooLarge above `max_request`."""
+        try:
+            body = self._encoders[batch.signal](join(batch.records, batch.signal))
+        except ValueError as error:
+            raise Reject(f"the batch cannot be encoded: {error}", ErrorClass.BAD_DATA) from error
+        if len(body) > self._options.max_request:
+            raise TooLarge(f"the request would have {len(body)} bytes, {self._options.max_request} are allowed")
+        return body
+
+    async def send(self, batch: Batch, body: bytes) -> Outcome:
         """One call; raises Retry, Reject or TooLarge by the answer's code."""
         signal = Signal(batch.signal)
-        # Joining and encoding megabytes takes milliseconds that the event loop needs for others.
-        body = await anyio.to_thread.run_sync(self._body, batch)
         channel = self._connected()
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHODS[signal])
         try:
@@ -155,16 +161,6 @@ class GrpcSink:
             given = (self._target, self._credentials) if self._credentials else (self._target,)
             self._channel = make(*given, options=self._arguments, compression=compression)
         return self._channel
-
-    def _body(self, batch: Batch) -> bytes:
-        WORK.lower()
-        try:
-            body = self._encoders[batch.signal](join(batch.records, batch.signal))
-        except ValueError as error:
-            raise Reject(f"the batch cannot be encoded: {error}", ErrorClass.BAD_DATA) from error
-        if len(body) > self._options.max_request:
-            raise TooLarge(f"the request would have {len(body)} bytes, {self._options.max_request} are allowed")
-        return body
 
     def _refused(self, error: grpc.aio.AioRpcError) -> Retry | Reject:
         code, said = error.code(), error.details() or ""

@@ -65,5 +65,5 @@ def _run(data: bytes, sink: OtlpSink, process: Chain | None) -> float:
         waiting = Records(waiting.lines[count:], waiting.places[count:])
         parcel = pack("a", "id", taken, *taken.bounds, otlp=True, max_record=1 << 26, process=process)
         for part in parcel.parts:
-            sink._body(part.batch)
+            sink.encode(part.batch)
     return time.thread_time() - start

@@ -20,6 +20,7 @@ from agent.sinks.otlp import OtlpOptions, OtlpSink
 from agent.sinks.otlp_grpc import GrpcSink
 from agent.streams.batch import Batch
 from tests.support import peers
+from tests.support.sinks import deliver
 from tests.support.yard import Yard, settled, small, spans
 
 pytestmark = [pytest.mark.peer, pytest.mark.anyio, pytest.mark.timeout(600)]
@@ -78,7 +79,7 @@ async def send(url: str, what: Batch, **options: Any) -> Outcome:
     given = OtlpOptions(endpoint=url, **options)
     sink: Sink = GrpcSink(given) if given.encoding == "grpc" else OtlpSink(given, SystemClock())
     try:
-        return await sink.send(what)
+        return await deliver(sink, what)
     finally:
         await sink.aclose()
 

@@ -33,7 +33,7 @@ def test_a_letter_that_meets_a_defect_holds_up_no_other(
     from agent.sinks.otlp import OtlpSink
     from agent.streams.batch import Batch
 
-    real = OtlpSink._body
+    real = OtlpSink.encode
 
     def broken(sink: OtlpSink, batch: Batch) -> bytes:
         if b'"n0"' in batch.records[0]:
@@ -44,7 +44,7 @@ def test_a_letter_that_meets_a_defect_holds_up_no_other(
     with Yard(tmp_path, forward(server, batch=small(1, in_flight=1))) as yard:
         yard.write(spans(0, 2))
         yard.run(settled(yard, 2))
-    monkeypatch.setattr(OtlpSink, "_body", broken)
+    monkeypatch.setattr(OtlpSink, "encode", broken)
     with Yard(tmp_path, forward(server)) as yard:
         done = yard.forwards.replay_letters("out", [])
 

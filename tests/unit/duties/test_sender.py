@@ -9,6 +9,7 @@ import pytest
 
 from agent.config.forward import Breaking, Retrying
 from agent.sinks.base import ErrorClass
+from agent.streams.batch import Batch
 from tests.support.hostile import Hostile, Say, serving
 from tests.support.yard import (
     Duration,
@@ -214,22 +215,43 @@ def test_a_defect_of_a_sink_costs_no_record(tmp_path: Path, server: Hostile, mon
     """What nobody foresaw ends neither the agent nor the consumer: the batch is a dead letter, the next one goes on."""
     from agent.sinks.otlp import OtlpSink
 
-    real: Callable[..., bytes] = OtlpSink._body
-    calls: list[int] = []
+    real: Callable[..., bytes] = OtlpSink.encode
 
-    def broken(sink: OtlpSink, batch: object) -> bytes:
-        calls.append(1)
-        if len(calls) == 1:
+    def broken(sink: OtlpSink, batch: Batch) -> bytes:
+        if b'"n0"' in batch.records[0]:
             raise ZeroDivisionError("unforeseen")
         return real(sink, batch)
 
-    monkeypatch.setattr(OtlpSink, "_body", broken)
+    monkeypatch.setattr(OtlpSink, "encode", broken)
     with Yard(tmp_path, forward(server, batch=small(1, in_flight=1))) as yard:
         yard.write(spans(0, 2))
         yard.run(settled(yard, 2))
 
     assert {1: 1} == numbers(bodies(server))
     assert ["defect"] == [one["kind"] for one in letters(tmp_path)]
+
+
+def test_a_batch_is_encoded_once_however_often_it_is_tried(
+    tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage costs no processor time for each try; only the halves of what is too large are encoded anew."""
+    from agent.sinks.otlp import OtlpSink
+
+    real: Callable[..., bytes] = OtlpSink.encode
+    encoded: list[int] = []
+
+    def watched(sink: OtlpSink, batch: Batch) -> bytes:
+        encoded.append(len(batch.records))
+        return real(sink, batch)
+
+    monkeypatch.setattr(OtlpSink, "encode", watched)
+    server.will(Say(503), Say(503), Say(413), Say(503), Say())
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 4))
+        yard.run(settled(yard, 4))
+
+    assert [4, 2, 2] == encoded
+    assert 3 == yard.status().retries
 
 
 @pytest.mark.parametrize("answer", [Say(503), Say(429, headers={"Retry-After": "600"})])

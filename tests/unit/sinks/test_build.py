@@ -16,6 +16,7 @@ from agent.sinks.build import build
 from agent.sinks.secrets import resolve
 from agent.streams.batch import Batch
 from tests.support.hostile import Hostile
+from tests.support.sinks import deliver
 
 pytestmark = pytest.mark.anyio
 
@@ -25,8 +26,8 @@ LOG = b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}\n'
 
 async def send_both(sink: Sink) -> None:
     """A batch of traces and one of logs."""
-    await sink.send(Batch("a", "a", 0, 1, (SPAN,), "traces"))
-    await sink.send(Batch("a", "a", 0, 1, (LOG,), "logs"))
+    await deliver(sink, Batch("a", "a", 0, 1, (SPAN,), "traces"))
+    await deliver(sink, Batch("a", "a", 0, 1, (LOG,), "logs"))
     await sink.aclose()
 
 

@@ -10,6 +10,7 @@ import pytest
 from agent.sinks.base import ErrorClass, Outcome, Retry
 from agent.sinks.console import ConsoleSink
 from agent.streams.batch import Batch
+from tests.support.sinks import deliver
 
 pytestmark = pytest.mark.anyio
 
@@ -23,8 +24,8 @@ async def test_records_go_out_as_the_bytes_they_are(tmp_path: Path) -> None:
     """One line each, whatever the bytes; a line without an end gets one."""
     with (tmp_path / "out").open("wb") as file:
         sink = ConsoleSink(file.fileno())
-        outcome = await sink.send(batch(b'{"a":1}\n', b"\xff\x00\n", b"cut"))
-        await sink.send(batch(b"next\n"))
+        outcome = await deliver(sink, batch(b'{"a":1}\n', b"\xff\x00\n", b"cut"))
+        await deliver(sink, batch(b"next\n"))
         await sink.aclose()
         assert not file.closed
 
@@ -38,7 +39,7 @@ async def test_a_reader_that_went_away_may_come_back() -> None:
     os.close(reader)
     try:
         with pytest.raises(Retry, match="standard output") as caught:
-            await ConsoleSink(writer).send(batch(b"x\n"))
+            await deliver(ConsoleSink(writer), batch(b"x\n"))
     finally:
         os.close(writer)
 
@@ -62,7 +63,7 @@ async def test_a_slow_reader_gets_everything_in_order(blocking: bool) -> None:
     lines = {letter: [letter * 1_000 + b"\n"] * 500 for letter in (b"a", b"b", b"c")}
     async with anyio.create_task_group() as group:
         for some in lines.values():
-            group.start_soon(sink.send, batch(*some))
+            group.start_soon(deliver, sink, batch(*some))
     os.close(writer)
     thread.join()
 
@@ -74,7 +75,7 @@ async def test_a_stuck_reader_does_not_hold_the_agent() -> None:
     """A send that is cancelled returns, though its thread still waits for the pipe."""
     reader, writer = os.pipe()
     with anyio.move_on_after(0.1) as scope:
-        await ConsoleSink(writer).send(batch(b"x" * 1_000_000))
+        await deliver(ConsoleSink(writer), batch(b"x" * 1_000_000))
 
     assert scope.cancelled_caught
     os.close(reader)  # the thread's write now fails, so that it ends with the test

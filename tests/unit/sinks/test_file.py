@@ -11,6 +11,7 @@ from agent.kit.disk import Directory
 from agent.sinks.base import ErrorClass, Retry
 from agent.sinks.file import FileSink
 from agent.streams.batch import Batch
+from tests.support.sinks import deliver
 
 pytestmark = pytest.mark.anyio
 
@@ -23,9 +24,9 @@ def batch(start: int, *records: bytes, stream: str = "a.json") -> Batch:
 async def test_records_become_lines_of_files_of_their_names(tmp_path: Path) -> None:
     """Also below; a record without its line's end gets one."""
     sink = FileSink(Directory.open(str(tmp_path)))
-    await sink.send(batch(0, b"1\n", b"2"))
-    await sink.send(batch(3, b"3\n"))
-    await sink.send(batch(0, b"4\n", stream="deep/er/b.log"))
+    await deliver(sink, batch(0, b"1\n", b"2"))
+    await deliver(sink, batch(3, b"3\n"))
+    await deliver(sink, batch(0, b"4\n", stream="deep/er/b.log"))
     await sink.aclose()
     await sink.aclose()
 
@@ -47,9 +48,9 @@ async def test_a_write_that_stopped_goes_on_where_it_stopped(tmp_path: Path, mon
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", full)
         with pytest.raises(Retry) as caught:
-            await sink.send(batch(0, b"one\n"))
+            await deliver(sink, batch(0, b"one\n"))
     assert ErrorClass.IO is caught.value.kind
-    await sink.send(batch(0, b"one\n"))
+    await deliver(sink, batch(0, b"one\n"))
     await sink.aclose()
 
     assert b"one\n" == (tmp_path / "a.json").read_bytes()
@@ -59,7 +60,7 @@ async def test_a_line_that_a_crash_tore_damages_no_other(tmp_path: Path) -> None
     """The next life ends it first."""
     (tmp_path / "a.json").write_bytes(b"whole\nto")
     sink = FileSink(Directory.open(str(tmp_path)))
-    await sink.send(batch(0, b"torn\n"))
+    await deliver(sink, batch(0, b"torn\n"))
     await sink.aclose()
 
     assert b"whole\nto\ntorn\n" == (tmp_path / "a.json").read_bytes()

@@ -28,6 +28,7 @@ from agent.streams.batch import Batch
 from tests.support import hostile
 from tests.support.grpcd import Obedient, Say, serving
 from tests.support.peers import free_port
+from tests.support.sinks import deliver
 from tests.support.yard import Yard, forward, letters, log, settled, small, span, spans
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +56,7 @@ async def send(url: str, what: Batch | None = None, **options: Any) -> Outcome:
     """One batch through a sink of its own."""
     sink = GrpcSink(OtlpOptions(endpoint=url, encoding="grpc", **options))
     try:
-        return await sink.send(what or batch(span(1)))
+        return await deliver(sink, what or batch(span(1)))
     finally:
         await sink.aclose()
 
@@ -169,9 +170,9 @@ async def test_a_server_that_says_nothing_is_a_timeout(receiver: Obedient) -> No
     receiver.will(Say(stall=True), Say())
     sink = GrpcSink(OtlpOptions(endpoint=receiver.url, timeout=1.5))
     with pytest.raises(Retry) as caught:
-        await sink.send(batch(span(1)))
+        await deliver(sink, batch(span(1)))
     assert ErrorClass.TIMEOUT == caught.value.kind
-    await sink.send(batch(span(1)))
+    await deliver(sink, batch(span(1)))
     await sink.aclose()
     assert 2 == len({call.peer for call in receiver.heard})
 
@@ -185,14 +186,14 @@ async def test_calls_at_once_fail_each_for_itself(receiver: Obedient) -> None:
     async def one(wait: float) -> None:
         await anyio.sleep(wait)
         try:
-            await sink.send(batch(span(1)))
+            await deliver(sink, batch(span(1)))
         except Retry as error:
             failed.append(error.kind)
 
     async with anyio.create_task_group() as group:
         for number in range(3):
             group.start_soon(one, 0.1 * number)
-    await sink.send(batch(span(1)))
+    await deliver(sink, batch(span(1)))
     await sink.aclose()
 
     assert [ErrorClass.TIMEOUT] * 3 == failed
@@ -205,10 +206,10 @@ async def test_nobody_there_and_then_somebody() -> None:
     sink = GrpcSink(OtlpOptions(endpoint=f"http://127.0.0.1:{port}", timeout=20))
     for _ in range(3):
         with pytest.raises(Retry) as caught:
-            await sink.send(batch(span(1)))
+            await deliver(sink, batch(span(1)))
         assert ErrorClass.CONNECT == caught.value.kind
     with serving(address=f"127.0.0.1:{port}") as book:
-        await sink.send(batch(span(1)))
+        await deliver(sink, batch(span(1)))
         assert 1 == len(book.heard)
     await sink.aclose()
 

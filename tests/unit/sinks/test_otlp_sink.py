@@ -21,6 +21,7 @@ from agent.sinks.otlp import OtlpOptions, OtlpSink
 from agent.streams.batch import Batch
 from tests.support.clock import ManualClock
 from tests.support.hostile import Hostile, Say
+from tests.support.sinks import deliver
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +60,7 @@ async def send(endpoint: str, what: Batch | None = None, **options: Any) -> Outc
     """One batch through a sink of its own."""
     sink = OtlpSink(OtlpOptions(endpoint=endpoint, **options), ManualClock(NOW))
     try:
-        return await sink.send(what or batch())
+        return await deliver(sink, what or batch())
     finally:
         await sink.aclose()
 
@@ -90,9 +91,9 @@ async def test_no_request_looks_for_modules(server: Hostile, monkeypatch: pytest
             sought.append(name)
 
     sink = OtlpSink(OtlpOptions(endpoint=server.url), ManualClock(NOW))
-    await sink.send(batch())
+    await deliver(sink, batch())
     monkeypatch.setattr(sys, "meta_path", [Watched(), *sys.meta_path])
-    await sink.send(batch())
+    await deliver(sink, batch())
     await sink.aclose()
 
     assert [] == sought
@@ -147,7 +148,7 @@ async def test_a_connection_is_kept(server: Hostile) -> None:
     sink = OtlpSink(OtlpOptions(endpoint=server.url), ManualClock())
     for _ in range(4):
         try:
-            await sink.send(batch())
+            await deliver(sink, batch())
         except (Retry, Reject):
             continue
     await sink.aclose()
@@ -161,8 +162,8 @@ async def test_the_same_batch_is_the_same_bytes(server: Hostile) -> None:
     server.will(Say(end="reset"), Say())
     sink = OtlpSink(OtlpOptions(endpoint=server.url), ManualClock())
     with pytest.raises(Retry):
-        await sink.send(batch(50))
-    await sink.send(batch(50))
+        await deliver(sink, batch(50))
+    await deliver(sink, batch(50))
     await sink.aclose()
 
     assert server.heard[0].raw == server.heard[1].raw
@@ -195,7 +196,7 @@ async def test_secrets_are_in_no_repr_and_no_error(server: Hostile) -> None:
     options = OtlpOptions(endpoint=endpoint, headers={"key": "hidden"}, proxy="", signal_endpoints={"logs": endpoint})
     sink = OtlpSink(options, ManualClock())
     with pytest.raises(Retry) as caught:
-        await sink.send(batch())
+        await deliver(sink, batch())
     await sink.aclose()
 
     shown = f"{options!r} {sink!r} {sink.destination} {caught.value} {caught.value!r}"
@@ -578,10 +579,10 @@ async def test_a_cancelled_send_leaves_the_sink_usable(server: Hostile) -> None:
     server.will(Say(200, b"{}" * 500, end="stall"), Say())
     sink = OtlpSink(OtlpOptions(endpoint=server.url), ManualClock())
     with anyio.move_on_after(0.3) as scope:
-        await sink.send(batch())
+        await deliver(sink, batch())
 
     assert scope.cancelled_caught
-    assert await sink.send(batch(3))
+    assert await deliver(sink, batch(3))
     assert names(server.heard[-1].body) == ["span 0", "span 1", "span 2"]
     await sink.aclose()
     await sink.aclose()
@@ -595,7 +596,7 @@ async def test_batches_in_flight_do_not_mix(server: Hostile) -> None:
 
     async def one(number: int) -> None:
         try:
-            await sink.send(batch(number + 1))
+            await deliver(sink, batch(number + 1))
             verdicts.append("taken")
         except Retry:
             verdicts.append("later")
