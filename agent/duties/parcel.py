@@ -11,11 +11,12 @@ import io
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
 from agent.duties.budget import Grant
+from agent.kit.buffer import Lines
 from agent.kit.errors import printable
 from agent.otlp.envelope import Bad, Checked, alike, check, halve, split
 from agent.otlp.process import Chain
@@ -36,7 +37,7 @@ _END = itemgetter(1)
 class Records(NamedTuple):
     """Whole lines that follow each other, and the positions of each."""
 
-    lines: list[bytes]
+    lines: Sequence[bytes]
     places: list[tuple[int, int]]
 
     @property
@@ -129,10 +130,10 @@ class Parcel:
 
 def lines(start: int, data: bytes, end: int | None = None) -> Records:
     """The records in `data`, which begins at position `start`; behind `end` there is the beginning of another one."""
-    found = io.BytesIO(data).readlines()
+    places = list(pairwise(accumulate(map(len, io.BytesIO(data)), initial=start)))
     if end is not None and end - start < len(data):
-        found.pop()
-    return Records(found, list(pairwise(accumulate(map(len, found), initial=start))))
+        places.pop()
+    return Records(Lines(data, start, places), places)
 
 
 def cut(records: Records, max_bytes: int, max_records: int) -> Records:
@@ -160,7 +161,7 @@ def pack(
     What is `refused` already lies there too.
     """
     parcel = Parcel(printable(stream), stream_id, start, end, len(records.lines) + len(refused), 0, [], list(refused))
-    if max(map(len, records.lines), default=0) > max_record:
+    if max((end - start for start, end in records.places), default=0) > max_record:
         records = _without_long(parcel, records, max_record)
     piles: dict[str, _Pile] = {}
     if otlp or process is not None:
@@ -170,31 +171,33 @@ def pack(
     elif records.lines:
         _pile(piles, "").take(records, len(records.lines))
     for signal, pile in piles.items():
-        batch = Batch(stream, stream_id, start, end, tuple(pile.lines), signal)
+        batch = Batch(stream, stream_id, start, end, pile.all_of(records), signal)
         parcel.parts.append(Part(batch, tuple(pile.places), pile.items, tuple(pile.originals)))
     return parcel
 
 
 def _without_long(parcel: Parcel, records: Records, max_record: int) -> Records:
-    kept = Records([], [])
+    kept: list[bytes] = []
+    places: list[tuple[int, int]] = []
     for line, (start, end) in zip(*records, strict=True):
         if len(line) <= max_record:
-            kept.lines.append(line)
-            kept.places.append((start, end))
+            kept.append(line)
+            places.append((start, end))
             continue
         head = line if len(line) <= KEPT else line[:HEAD]
         why = _too_long(len(line), max_record)
         parcel.refused.append(Refused(start, end, head, "", ErrorClass.TOO_LARGE, why, cut=head is not line))
-    return kept
+    return Records(kept, places)
 
 
 def _sort(parcel: Parcel, some: Records, piles: dict[str, _Pile], otlp: bool, process: Chain | None) -> None:
     """Some records; the usual ones are alike, and then nobody looks at each."""
-    found = alike(some.lines) if otlp and process is None else None
+    lines = list(some.lines)
+    found = alike(lines) if otlp and process is None else None
     if found:
         _pile(piles, found[0]).take(some, found[1])
         return
-    for line, place in zip(*some, strict=True):
+    for line, place in zip(lines, some.places, strict=True):
         _sort_one(parcel, place, check(line), line, piles, otlp, process)
 
 
@@ -263,14 +266,16 @@ class _Pile:
     """Records of one signal while they are sorted."""
 
     def __init__(self) -> None:
-        self.lines: list[bytes] = []
         self.places: list[tuple[int, int]] = []
+        self._lines: list[Sequence[bytes]] = []
+        self._as_read = True
         self.originals: list[bytes] = []
         self.items = 0
 
     def add(self, place: tuple[int, int], line: bytes, items: int, original: bytes = b"") -> None:
         """Take one record, or what of it is of this signal; with what it was before it was processed."""
-        self.lines.append(line)
+        self._lines.append((line,))
+        self._as_read = False
         if original:
             self.originals.append(original)
         self.places.append(place)
@@ -278,6 +283,12 @@ class _Pile:
 
     def take(self, records: Records, items: int) -> None:
         """Take all of these as they are."""
-        self.lines += records.lines
+        self._lines.append(records.lines)
         self.places += records.places
         self.items += items
+
+    def all_of(self, records: Records) -> Sequence[bytes]:
+        """Every line that was taken; where that is just what was read, it is not copied."""
+        if self._as_read and len(self.places) == len(records.places):
+            return records.lines
+        return tuple(chain.from_iterable(self._lines))

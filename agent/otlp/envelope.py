@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from agent.kit.buffer import Lines
 from agent.otlp import records
 from agent.otlp.canonical import Canonical, Reason, RefusedError
 from agent.otlp.survey import Signal, Survey, integers
@@ -40,6 +41,7 @@ _TOGETHER = 64
 """Lines of a piece: a few hundred kilobytes as a rule, which a processor's cache holds."""
 _SPACE = b"\n\r \t"
 _BRACE = ord("{")
+_TAIL = b"]}\n"
 
 
 class _Head(NamedTuple):
@@ -113,7 +115,7 @@ def alike(lines: Sequence[bytes]) -> tuple[Signal, int] | None:
             text.decode()
         for line in lines:
             # Each has its own line's end: so `text` is in order, as to encoding and integers, where each line is.
-            if not (line.startswith(head.text) and line.endswith(b"]}\n")):
+            if not (line.startswith(head.text) and line.endswith(_TAIL)):
                 return None
             found = head.survey(survey, head.decode(memoryview(line)[size:-2]))
             if not found:
@@ -154,9 +156,9 @@ def pieces(lines: Sequence[bytes], signal: str) -> Iterator[bytes]:
     head = b'{"%b":[' % key.encode()
     before = head
     for at in range(0, len(lines), _TOGETHER):
-        parts = [part for line in lines[at : at + _TOGETHER] if len(part := _inside(line, key, head))]
+        parts = _insides(lines[at : at + _TOGETHER], key, head)
         if parts:
-            parts[0] = before + parts[0]
+            yield before
             yield b",".join(parts)
             before = b","
     yield b"]}" if before != head else head + b"]}"
@@ -194,10 +196,18 @@ def _array(line: bytes, key: str) -> bytes:
     return bytes(_arrays(line).get(key, b""))
 
 
+def _insides(lines: Sequence[bytes], key: str, head: bytes) -> Sequence[bytes | memoryview]:
+    """What is between the brackets of each line's array, but for those where nothing is."""
+    found = lines.between(head, _TAIL) if isinstance(lines, Lines) else None
+    if found is not None and all(len(one) and one[0] == _BRACE for one in found):
+        return found
+    return [part for line in lines if len(part := _inside(line, key, head))]
+
+
 def _inside(line: bytes, key: str, head: bytes) -> bytes | memoryview:
     """What is between the brackets of the array at `key`; nothing where that is empty or white space."""
     start = len(head)
-    if line.endswith(b"]}\n") and line.startswith(head) and line[start] == _BRACE:
+    if line.endswith(_TAIL) and line.startswith(head) and line[start] == _BRACE:
         return memoryview(line)[start:-3]
     end = _content_end(line)
     plain = line.startswith(head) and line.endswith(b"]}", 0, end)

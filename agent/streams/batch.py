@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 
@@ -20,11 +20,11 @@ class Batch:
     """Position of the first byte read, in uncompressed bytes of the stream."""
     end: int
     """Position after the last byte read."""
-    records: tuple[bytes, ...]
+    records: Sequence[bytes]
     """Whole lines, each with its final newline where the stream has one."""
     signal: str = ""
     """What the records are: `traces`, `logs`, `metrics`, or empty while nobody has looked."""
 
-    def narrow(self, records: Iterable[bytes], signal: str = "") -> Batch:
+    def narrow(self, records: Sequence[bytes], signal: str = "") -> Batch:
         """The same bounds with these records only: of one signal, or the half that a destination will take."""
-        return replace(self, records=tuple(records), signal=signal or self.signal)
+        return replace(self, records=records, signal=signal or self.signal)

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.kit.buffer import Lines
 from agent.otlp import envelope
 from agent.otlp.envelope import (
     Bad,
@@ -503,6 +505,18 @@ def test_the_pieces_of_a_request_are_the_request(empty: Sequence[int]) -> None:
 
     assert found == [number for number in range(130) if number not in empty]
     assert join(lines, "traces") == b"".join(pieces(lines, "traces"))
+
+
+@pytest.mark.parametrize(
+    "odd", [b'{"resourceSpans":[]}\n', b'{"resourceSpans":[ ]}\n', b'{"resourceLogs":[{}]}\n',
+            b'{"resourceSpans":[{}]} \n', b'{ "resourceSpans":[{"schemaUrl":"odd"}]}\n', b'{"resourceSpans":[{}]}'],
+)  # fmt: skip
+def test_lines_of_one_buffer_make_the_same_request(odd: bytes) -> None:
+    """The way that copies no line and the one that looks at each give the same bytes, whatever one line is."""
+    lines = [b'{"resourceSpans":[{"schemaUrl":"%d"}]}\n' % number for number in range(3)] + [odd]
+    ends = list(accumulate(map(len, lines), initial=7))
+
+    assert join(lines, "traces") == join(Lines(b"".join(lines), 7, list(pairwise(ends))), "traces")
 
 
 def test_another_signals_name_is_a_mistake_of_the_caller() -> None:
