@@ -192,12 +192,11 @@ def _without_long(parcel: Parcel, records: Records, max_record: int) -> Records:
 
 def _sort(parcel: Parcel, some: Records, piles: dict[str, _Pile], otlp: bool, process: Chain | None) -> None:
     """Some records; the usual ones are alike, and then nobody looks at each."""
-    lines = list(some.lines)
-    found = alike(lines) if otlp and process is None else None
+    found = alike(some.lines) if otlp and process is None else None
     if found:
         _pile(piles, found[0]).take(some, found[1])
         return
-    for line, place in zip(lines, some.places, strict=True):
+    for line, place in zip(*some, strict=True):
         _sort_one(parcel, place, check(line), line, piles, otlp, process)
 
 

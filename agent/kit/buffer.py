@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import overload
 
 
@@ -19,6 +20,16 @@ class Lines(Sequence[bytes]):
         self._data = data
         self._start = start
         self._places = places
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes]) -> Lines:
+        """These lines, copied behind each other."""
+        return cls(b"".join(lines), 0, list(pairwise(accumulate(map(len, lines), initial=0))))
+
+    @property
+    def text(self) -> bytes:
+        """All of them, one behind the other."""
+        return self._data[self._places[0][0] - self._start : self._places[-1][1] - self._start] if self._places else b""
 
     def __len__(self) -> int:
         return len(self._places)

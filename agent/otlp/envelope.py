@@ -105,19 +105,19 @@ def alike(lines: Sequence[bytes]) -> tuple[Signal, int] | None:
 
     None: look at each. Several times less work than to ask `check` of each, where the lines are what they usually are.
     """
-    head = _HEADS.get(lines[0][10:11])
-    if head is None:
+    some = lines if isinstance(lines, Lines) else Lines.of(lines)
+    text = some.text
+    head = _HEADS.get(text[10:11])
+    # Each has its own line's end: so `text` is in order, as to encoding and integers, where each line is.
+    arrays = some.between(head.text[:-1], _TAIL[1:]) if head else None
+    if head is None or arrays is None:
         return None
-    survey, size, items = Survey(), len(head.text) - 1, 0
-    text = b"".join(lines)
+    survey, items = Survey(), 0
     try:
         if not text.isascii():
             text.decode()
-        for line in lines:
-            # Each has its own line's end: so `text` is in order, as to encoding and integers, where each line is.
-            if not (line.startswith(head.text) and line.endswith(_TAIL)):
-                return None
-            found = head.survey(survey, head.decode(memoryview(line)[size:-2]))
+        for array in arrays:
+            found = head.survey(survey, head.decode(array))
             if not found:
                 return None
             items += found
