@@ -1,4 +1,4 @@
-"""The shipping loop, written once: read, check, pack, write the bounds down, send, advance the cursor.
+"""The shipping loop, written once: read, check, pack, write the bounds down, encode, send, advance the cursor.
 
 Reading batches is `agent.duties.intake`; sending one until it is taken or refused, `agent.duties.sender`.
 

@@ -35,3 +35,17 @@ def test_what_is_between_a_head_and_a_tail() -> None:
     assert LINES[:1].between(b"<1", b"1>\n") is None
     assert LINES[:1].between(b"<", b"2>\n") is None
     assert [] == LINES[:0].between(b"<", b">\n")
+
+
+def test_all_of_them_as_one_text() -> None:
+    """What lies before the first and behind the last one is not in it; no lines are no text."""
+    assert b"<1>\n<22>\n\n<4>\n" == LINES.text
+    assert b"<22>\n\n" == LINES[1:3].text
+    assert b"" == LINES[:0].text
+
+
+def test_lines_from_elsewhere_are_put_behind_each_other() -> None:
+    """As they are, empty ones too; none make none."""
+    assert [b"a\n", b"", b"b"] == list(Lines.of([b"a\n", b"", b"b"]))
+    assert b"a\nb" == Lines.of([b"a\n", b"", b"b"]).text
+    assert [] == list(Lines.of([]))
