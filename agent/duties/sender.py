@@ -141,6 +141,8 @@ class Sender:
                 parcel.leave_out(one, "reset")
             else:
                 self._taken(one, parcel, outcome, began)
+            finally:
+                one.encoded = None
 
     def _taken(self, part: Part, parcel: Parcel, outcome: Outcome, began: float) -> None:
         self._book.took(part, outcome, self._clock.monotonic() - began)

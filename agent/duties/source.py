@@ -175,12 +175,12 @@ class Source:
         run = self._read(view, position)
         if run is None:
             return None
-        if run.skipped and not run.data:
+        if run.skipped and not run.read:
             return self._pass(view, position, run)
         taken, refused = self._records(run)
         end = run.end
         if not run.cut:
-            taken = cut(taken, min(self._most, self._forward.batch.max_bytes), self._forward.batch.max_records)
+            taken = self._fitting(run, taken)
             end = taken.bounds[1]
             if len(taken.lines) == 1 and self._lacks(end - run.start):
                 self._rest = (view.stream_id, run.start, run.data)
@@ -192,6 +192,13 @@ class Source:
         parcel = self._pack(view, run.start, end, taken, refused)
         self._cursors.begin(view.name, view.stream_id, run.start, end)
         return parcel
+
+    def _fitting(self, run: Run, found: Records) -> Records:
+        """As much of what was read as fits into a batch."""
+        taken = cut(found, min(self._most, self._forward.batch.max_bytes), self._forward.batch.max_records)
+        size = taken.bounds[1] - run.start
+        # A small batch must not keep in memory, for as long as it is under way, all that was read beside it.
+        return lines(run.start, run.read[:size]) if 2 * size < len(run.read) else taken
 
     def _lacks(self, size: int) -> bool:
         """True when so many bytes, which cannot be divided, must be allowed first."""

@@ -16,7 +16,10 @@ class Lines(Sequence[bytes]):
     __slots__ = ("_data", "_places", "_start")
 
     def __init__(self, data: bytes, start: int, places: Sequence[tuple[int, int]]) -> None:
-        """`data` begins at position `start`, and line n are its bytes of the positions `places[n]`."""
+        """`data` begins at position `start`, and line n are its bytes of the positions `places[n]`.
+
+        Each place begins where the one before it ends.
+        """
         self._data = data
         self._start = start
         self._places = places

@@ -101,7 +101,7 @@ def check(line: bytes) -> Checked | Bad:
 
 
 def alike(lines: Sequence[bytes]) -> tuple[Signal, int] | None:
-    """The signal of these lines and their items, where all of them are plain, of one signal, and pass `check`.
+    """The signal of these lines and their items, where all hold nothing but an array of one signal, and pass `check`.
 
     None: look at each. Several times less work than to ask `check` of each, where the lines are what they usually are.
     """
@@ -242,7 +242,13 @@ def _check_slowly(line: bytes) -> Checked | Bad:
     except RecursionError:
         return Bad(Reason.STRUCTURE, "nested too deeply")
     travels = records.encode(document) if found.changed else line
-    items = Survey().request(records.decode(travels))
+    try:
+        request = records.decode(travels)
+    except msgspec.DecodeError:
+        # A key is there twice, and another one than its last value is not in order: the last one counts.
+        travels = records.encode(document)
+        request = records.decode(travels)
+    items = Survey().request(request)
     if not items and found.unknown:
         return Bad(Reason.OTLP, "no span, log record or data point is in it, but keys that OTLP does not know")
-    return Checked(travels, items, not found.changed)
+    return Checked(travels, items, travels is line)

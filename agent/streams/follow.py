@@ -105,8 +105,8 @@ def records(
                 time.sleep(POLL)
                 now = follower.view()
                 continue
-            if run.data:
-                yield run.data
+            if data := run.data:
+                yield data
             position = run.end
             if position >= now.sealed:
                 now = follower.view()

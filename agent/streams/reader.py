@@ -48,7 +48,8 @@ def read(now: View, position: int, again: Callable[[], View], limit: int = CHUNK
     """The next whole records at or after `position`, about `limit` bytes; None when there is nothing yet.
 
     `again` gives a fresh view: what was read live counts only while it is still live. A record of more than `longest`
-    bytes is cut. Raises OSError for what is no fault of the data (too many open files, no permission).
+    bytes, and of more than 1 MiB, is cut. Raises OSError for what is no fault of the data (too many open files, no
+    permission).
     """
     if position < now.sealed:
         try:
@@ -128,7 +129,8 @@ class _Records:
 
     def __init__(self, limit: int, longest: int) -> None:
         self._limit = limit
-        self._longest = longest
+        # So much is looked at whatever the limits are: whether a record is cut must not hang on how it is read.
+        self._longest = max(longest, CHUNK)
         self._pieces: list[bytes] = []
         self.size = 0
         self.whole = 0

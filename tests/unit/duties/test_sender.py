@@ -254,6 +254,27 @@ def test_a_batch_is_encoded_once_however_often_it_is_tried(
     assert 3 == yard.status().retries
 
 
+def test_another_endpoint_gets_what_was_encoded_for_it(
+    tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for one endpoint is encoded for that one; whoever takes its place encodes it in its own way."""
+    from agent.sinks.otlp import OtlpSink
+
+    def named(sink: OtlpSink, _: Batch) -> bytes:
+        return sink.destination.encode()
+
+    monkeypatch.setattr(OtlpSink, "encode", named)
+    server.will(Say(503))
+    with serving() as other:
+        keys = {"endpoints": (server.url, other.url), "breaker": Breaking(failures=1, recovery=Duration(60))}
+        with Yard(tmp_path, forward(server, compression="none", **keys)) as yard:
+            yard.write(spans(0, 4))
+            yard.run(settled(yard, 4))
+
+    assert [server.url.encode()] == [heard.raw for heard in server.heard]
+    assert [other.url.encode()] == [heard.raw for heard in other.heard]
+
+
 @pytest.mark.parametrize("answer", [Say(503), Say(429, headers={"Retry-After": "600"})])
 def test_a_reset_gives_up_what_waits(tmp_path: Path, server: Hostile, answer: Say) -> None:
     """A batch that a destination will not take must not stand in the way for ever, whatever it waits for.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from agent.duties import source
-from agent.duties.parcel import Parcel
+from agent.duties.parcel import Parcel, lines
 from agent.kit.errors import AgentError
 from agent.streams import reader
 from agent.streams.views import View
 from tests.support.hostile import Hostile
-from tests.support.yard import LEAF, Yard, forward, spans
+from tests.support.yard import LEAF, Yard, forward, small, spans
 
 MOST = 4 << 20
 NOW = 1e9
@@ -114,3 +115,29 @@ def test_a_reset_wants_nothing_of_what_it_passed(tmp_path: Path) -> None:
 
     assert before > 100_000
     assert 0 == found.wanted
+
+
+def test_a_record_begun_behind_the_end_is_no_line() -> None:
+    """What was read may end in the beginning of a record: it is no line, and all before it keeps its place."""
+    found = lines(10, b"one\ntwo\nthr", 18)
+
+    assert [b"one\n", b"two\n"] == list(found.lines)
+    assert [(10, 14), (14, 18)] == found.places
+    assert [b"one\n", b"two\n", b"thr"] == list(lines(10, b"one\ntwo\nthr", 21).lines)
+
+
+def test_a_small_batch_keeps_no_more_in_memory_than_itself(tmp_path: Path) -> None:
+    """Megabytes are read at once; a batch that takes a few records of them holds these alone while it is under way."""
+    with Yard(tmp_path, forward(Hostile("http://127.0.0.1:9"), batch=small(5, in_flight=9))) as yard:
+        yard.write(spans(0, 150, 10_000))
+        yard.look()
+        find(yard, NOW)
+        tracemalloc.start()
+        held = [parcel for _ in range(8) if (parcel := find(yard, NOW)[0])]
+        used, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        rest = yard.forwards.consumers["out"]._intake.source._rest
+
+    assert [5] * 8 == [one.records for one in held]
+    assert rest is not None
+    assert used - len(rest[2]) < 2 * sum(one.end - one.start for one in held)

@@ -556,6 +556,27 @@ def test_split_and_join_keep_every_item(mixture: list[list[Signal]], separators:
         assert len(body) <= sum(map(len, lines)) + 22
 
 
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+@pytest.mark.parametrize("first", ["null", "7", '"text"', '[{"resource":[]}]', "{}"])
+def test_of_a_key_that_comes_twice_the_last_value_counts(signal: str, first: str) -> None:
+    """A first value that is not in order neither raises nor travels: the last one counts, as for JSON parsers."""
+    good = {"traces": traces(), "logs": logs(), "metrics": metrics(gauge={"dataPoints": [{}]})}[signal]
+    key = good[1 : good.index(b":") + 1]
+
+    found = passed(b"{%b%b," % (key, first.encode()) + good[1:])
+
+    assert json.loads(found.line) == json.loads(good)
+    assert found.items == passed(good).items
+    assert not found.canonical
+
+
+def test_a_span_with_a_wrong_time_before_its_right_one_passes() -> None:
+    """Deeper down it is the same."""
+    good = traces(startTimeUnixNano="5")
+
+    assert json.loads(passed(good.replace(b'"spanId"', b'"startTimeUnixNano":1,"spanId"')).line) == json.loads(good)
+
+
 def test_joined_lines_keep_their_numbers() -> None:
     """The generator's own numbers are all in the request, in order."""
     body = join(list(Signals(1).trace_lines(20)), Signal.TRACES)
