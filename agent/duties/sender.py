@@ -7,7 +7,8 @@ Invariants:
   meanwhile: then it is given up, and its records are noted as left out.
 - Only a part that is too large is divided; its halves are other requests, sent in order.
 - A refusal is an answer: it neither opens a circuit nor asks the next endpoint.
-- It knows no file, cursor or dead letter, and belongs to one event loop.
+- A part is encoded once for an endpoint, in a worker thread; all else here belongs to one event loop.
+- It knows no file, cursor or dead letter.
 """
 
 from __future__ import annotations
