@@ -11,12 +11,12 @@ import io
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, pairwise
+from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
 from agent.duties.budget import Grant
-from agent.kit.buffer import Lines
+from agent.kit.buffer import Lines, locate
 from agent.kit.errors import printable
 from agent.otlp.envelope import Bad, Checked, alike, check, halve, split
 from agent.otlp.process import Chain
@@ -130,10 +130,10 @@ class Parcel:
 
 def lines(start: int, data: bytes, end: int | None = None) -> Records:
     """The records in `data`, which begins at position `start`; behind `end` there is the beginning of another one."""
-    places = list(pairwise(accumulate(map(len, io.BytesIO(data)), initial=start)))
+    found = locate(io.BytesIO(data), start)
     if end is not None and end - start < len(data):
-        places.pop()
-    return Records(Lines(data, start, places), places)
+        found.pop()
+    return Records(Lines(data, start, found), found)
 
 
 def cut(records: Records, max_bytes: int, max_records: int) -> Records:

@@ -219,7 +219,7 @@ class Source:
 
     def _again(self, view: View, bounds: Bounds) -> Parcel | None:
         """The batch with exactly these bounds, as far as it can still be read."""
-        lines, places, refused = list[bytes](), list[tuple[int, int]](), list[Refused]()
+        records, places, refused = list[bytes](), list[tuple[int, int]](), list[Refused]()
         at = bounds.start
         while at < bounds.end:
             run = self._read(view, at, bounds.end - at)
@@ -229,11 +229,11 @@ class Source:
                 self._skipped(view, at, min(run.skipped, bounds.end - at), run.why)
             found, long = self._records(run)
             count = bisect_left(found.places, bounds.end, key=itemgetter(0))
-            lines += found.lines[:count]
+            records += found.lines[:count]
             places += found.places[:count]
             refused += [one for one in long if one.start < bounds.end]
             at = run.end
-        return self._pack(view, bounds.start, bounds.end, Records(lines, places), refused)
+        return self._pack(view, bounds.start, bounds.end, Records(records, places), refused)
 
     def _records(self, run: Run) -> tuple[Records, list[Refused]]:
         if run.cut:

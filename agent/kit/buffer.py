@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import overload
+
+
+def locate(lines: Iterable[bytes], start: int) -> list[tuple[int, int]]:
+    """Where each of these begins and ends, the first at position `start`."""
+    return list(pairwise(accumulate(map(len, lines), initial=start)))
 
 
 class Lines(Sequence[bytes]):
@@ -27,7 +32,7 @@ class Lines(Sequence[bytes]):
     @classmethod
     def of(cls, lines: Sequence[bytes]) -> Lines:
         """These lines, copied behind each other."""
-        return cls(b"".join(lines), 0, list(pairwise(accumulate(map(len, lines), initial=0))))
+        return cls(b"".join(lines), 0, locate(lines, 0))
 
     @property
     def text(self) -> bytes:
