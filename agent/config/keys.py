@@ -107,6 +107,9 @@ def near(key: str) -> str:
     siblings = [one for one in known() if one.rpartition(".")[0] == section]
     same = [one for one in known() if one.rpartition(".")[2] == name]
     below = [one for one in same if section and one.startswith(f"{section}.")]
+    if below:  # or a letter is missing: `endpoint` of a forward is `endpoints`, though its signals have an `endpoint`
+        beside = get_close_matches(name, [one.rpartition(".")[2] for one in siblings], 1, 0.8)
+        below = [*(f"{section}.{one}" for one in beside), *below]
     spelled = get_close_matches(f"{section}.{name}".lstrip("."), siblings, 1) or get_close_matches(key, [*kinds()], 1)
     if found := below or [one for one in same if one in kinds()] or spelled:
         return f"did you mean {' or '.join(found)}?"

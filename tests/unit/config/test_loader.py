@@ -251,6 +251,10 @@ def test_entries_may_be_written_inline(load_text: Load) -> None:
             "agent.toml:5: stream[1].max_size is no known key; did you mean stream.rotation.max_size?",
         ),
         (
+            '[[forward]]\nname = "a"\nendpoint = "b"\n',
+            "agent.toml:3: forward[0].endpoint is no known key; did you mean forward.endpoints or forward.traces.",
+        ),
+        (
             '[[stream]]\nmatch = "a"\n[stream.rotation]\nlevle = "fast"\n',
             "agent.toml:4: stream[0].rotation.levle is no known key; did you mean stream.rotation.level?",
         ),
