@@ -57,10 +57,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     watcher: WatcherStatus
     directory: DirectoryStatus
     streams: list[StreamStatus]
-    components: list[Component]
+    components: list[Component] = []
     forwards: list[ForwardStatus] = []
     own: Own | None = None
     """Null where no agent runs."""
-    retired_bytes: int = 0
     lost_bytes: int = 0
     audit_unwritten: int = 0

@@ -68,6 +68,7 @@ class Keeper:
         config_path: str = "",
     ) -> None:
         self._clock = clock
+        self._components = components
         self._wake = wake
         self._replaced = replaced
         self._config_path = config_path
@@ -85,7 +86,7 @@ class Keeper:
         """Bytes that are due and wait for the next step."""
         self._next_release = 0.0
         self._next_trim = float("inf")
-        self._snapshots = Snapshots(self.engine, clock, metrics, components, config_path)
+        self._snapshots = Snapshots(self.engine, clock, metrics, config_path)
         self._lines = self._snapshots.lines
         self._retainer = Retainer(self.engine, components)
 
@@ -293,8 +294,10 @@ class Keeper:
         self._snapshots.take(ready=self.ready, watcher=watcher, usage=self._retainer.usage)
 
     def status(self) -> Status:
-        """The newest snapshot."""
+        """The newest snapshot, with what other duties know by now: an idle directory makes none for half a minute."""
         newest = self._snapshots.newest
         if newest is None:
             raise AgentError("the agent is still starting", hint="try again in a second")
-        return msgspec.structs.replace(newest, forwards=self.forwards(), own=self.own())
+        return msgspec.structs.replace(
+            newest, components=self._components.all(), forwards=self.forwards(), own=self.own()
+        )

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
-from agent.components import Components
 from agent.control import DirectoryStatus, Status, StreamState, StreamStatus, WatcherStatus
 from agent.kit.clock import Clock
 from agent.metrics import Metrics
@@ -26,12 +25,9 @@ WARM = 60.0
 class Snapshots:
     """The newest snapshot, and when the next one is wanted."""
 
-    def __init__(
-        self, engine: Engine, clock: Clock, metrics: Metrics, components: Components, config_path: str
-    ) -> None:
+    def __init__(self, engine: Engine, clock: Clock, metrics: Metrics, config_path: str) -> None:
         self._engine = engine
         self._clock = clock
-        self._components = components
         self._config_path = config_path
         self._gauges = Gauges(engine, metrics)
         self._started = clock.now()
@@ -62,7 +58,6 @@ class Snapshots:
             ready=ready,
             config_path=self._config_path,
             watcher=watcher or WatcherStatus(mode="stopped"),
-            components=self._components.all(),
             usage=usage,
             streams=self.lines.all(now),
         )

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cache
 
 from agent import __version__
-from agent.components import Component
 from agent.config import Config
 from agent.control import (
     NEARLY,
@@ -187,7 +186,6 @@ def status(
     ready: bool,
     config_path: str,
     watcher: WatcherStatus,
-    components: list[Component],
     usage: DirectoryStatus | None = None,
     streams: list[StreamStatus] | None = None,
 ) -> Status:
@@ -208,7 +206,6 @@ def status(
         watcher=watcher,
         directory=usage or directory(engine),
         streams=streams,
-        components=components,
         lost_bytes=sum(one.lost for one in engine.catalog.all()),
         audit_unwritten=engine.audit.unwritten,
     )
@@ -234,7 +231,6 @@ def offline(config: Config, clock: Clock, config_path: str = "") -> Status:
             ready=False,
             config_path=config_path,
             watcher=WatcherStatus(mode="stopped"),
-            components=[],
         )
 
 

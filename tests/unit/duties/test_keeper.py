@@ -206,6 +206,21 @@ def test_retention_waits_for_the_first_sweep(tmp_path: Path) -> None:
     house.keeper.close()
 
 
+def test_a_part_that_fails_shows_in_the_status_at_once(tmp_path: Path) -> None:
+    """Also where nothing happens in the directory and no new snapshot is wanted."""
+    house = House(tmp_path)
+    keeper = house.open()
+    house.step()
+    before = keeper.status()
+    house.components.report("forward out", "failed", "connection refused")
+    after = keeper.status()
+
+    assert "forward out" not in [one.name for one in before.components]
+    assert ("forward out", "failed") in [(one.name, one.state) for one in after.components]
+    assert before.now == after.now
+    keeper.close()
+
+
 def test_too_much_is_told_not_deleted(tmp_path: Path) -> None:
     """A directory above its critical size that retention may not empty is a problem in status and components."""
     house = House(tmp_path, files=Files(critical_total=Size(20_000)))

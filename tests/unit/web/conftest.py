@@ -39,8 +39,8 @@ STATUS: dict[str, Any] = {
         "total_bytes": 60, "max_total": 50, "critical_total": 50, "free_bytes": 100, "capacity_bytes": 1000,
         "filesystem": "ext4", "critical": False, "problems": [],
     },
-    "streams": [STREAM], "components": [], "forwards": [], "own": None,
-    "retired_bytes": 0, "lost_bytes": 0, "audit_unwritten": 0,
+    "streams": [STREAM], "components": [], "forwards": [], "own": None, "lost_bytes": 0,
+    "audit_unwritten": 0,
 }  # fmt: skip
 
 SEGMENT = SegmentStatus(
