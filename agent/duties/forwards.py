@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -25,6 +25,7 @@ from agent.duties.budget import Budget
 from agent.duties.keeper import Keeper
 from agent.duties.ledger import Ledger
 from agent.duties.processing import chain
+from agent.duties.sender import Work
 from agent.duties.shipper import Consumer
 from agent.duties.standing import standing
 from agent.kit import log
@@ -208,6 +209,12 @@ class Forwards:
         return self.consumers[name]
 
 
+class _Problem(NamedTuple):
+    state: State
+    message: str
+    hint: str
+
+
 class Trail:
     """Tells of one consumer in the components and in the audit trail. No success hides that too much waits."""
 
@@ -218,30 +225,39 @@ class Trail:
         self._audit: Callable[..., None] = engine.audit.write
         self._hint = f"see `telemetry-agent cursors`; kind {forward.kind}"
         self._lock = threading.Lock()
-        self._works: tuple[State, str, str] = ("ok", "", "")
-        self._beyond = ("", "")
+        self._problems: dict[str, _Problem] = {}
+        """By what does not go well."""
         self.state(True)
 
-    def state(self, ok: bool, message: str = "", hint: str = "") -> None:
-        """The consumer works, or does not."""
+    def state(self, ok: bool, message: str = "", hint: str = "", *, of: Work = "sending") -> None:
+        """Some of the consumer's work goes on, or does not."""
         with self._lock:
-            self._works = ("ok" if ok else "degraded", message, "" if ok else hint or self._hint)
-            self._report()
-            if ok and self._beyond[0]:
+            self._note(of, None if ok else _Problem("degraded", message, hint or self._hint))
+            if ok and of == "sending":
                 self._components.succeeded(self._part)
 
     def ended(self, error: Exception) -> None:
         """The consumer is no more."""
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        why = f"ended by a failure: {type(error).__name__}: {error}"
         with self._lock:
-            self._works = ("failed", f"ended by a failure: {error}", "restart the agent: its records wait on disk")
-            self._report()
+            self._note("running", _Problem("failed", why, "restart the agent: its records wait on disk"))
 
     def beyond(self, message: str, hint: str) -> None:
         """So much more waits than may; an empty message: no longer."""
         with self._lock:
-            if (message, hint) != self._beyond:
-                self._beyond = (message, hint)
-                self._report()
+            self._note("waiting", _Problem("failed", message, hint) if message else None)
+
+    def _note(self, work: str, problem: _Problem | None) -> None:
+        if problem is None:
+            self._problems.pop(work, None)
+        else:
+            self._problems[work] = problem
+        found = sorted(self._problems.values(), key=lambda one: one.state != "failed")
+        state = found[0].state if found else "ok"
+        message, hint = ("; ".join(texts) for texts in ([one.message for one in found], [one.hint for one in found]))
+        self._components.report(self._part, state, message, hint)
 
     def dropped(self, letters: Sequence[Letter]) -> None:
         """An operator let these go: one entry for each stream that they are from."""
@@ -255,13 +271,6 @@ class Trail:
                 bytes=sum(one.end - one.start for one in found),
             )  # fmt: skip
 
-    def _report(self) -> None:
-        state, message, hint = self._works
-        if self._beyond[0]:
-            told = "; ".join(filter(None, (self._beyond[0], message)))
-            state, message, hint = "failed", told, "; ".join(filter(None, (hint, self._beyond[1])))
-        self._components.report(self._part, state, message, hint)
-
     def audit(self, event: audit.Event, **details: Any) -> None:
         """Something happened to data."""
         self._audit(event, **details)
@@ -272,10 +281,10 @@ def _place(one: View, position: int | None, time: float | None) -> int:
     if time is not None:
         return one.sealed_since(time)
     try:
-        return record_start(one, position or 0)
+        return record_start(one, max(position or 0, one.first))
     except (OSError, CorruptError):
         # What cannot be read is told when it is to be delivered.
-        return max(0, min(position or 0, one.end))
+        return max(one.first, min(position or 0, one.end))
 
 
 def rehearse(config: Config, clock: Clock, environ: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from agent.duties.budget import Ask, Budget, Grant, weigh
 from agent.duties.parcel import Parcel
 from agent.duties.source import Source
 from agent.kit.clock import Clock
-from agent.kit.errors import AgentError, CorruptError
+from agent.kit.errors import CorruptError
 from agent.kit.steps import reach
 from agent.otlp.process import Chain
 from agent.streams.cursors import Cursors
@@ -49,7 +49,7 @@ class Intake:
         """Batches whose bounds are durable, or the monotonic time at which one is due, None: when woken.
 
         As many small ones as there are places share a write of their bounds: what they wait for is the disk. `busy`
-        says that batches are under way. Raises OSError, AgentError; what was read before is given by the next call.
+        says that batches are under way. Raises OSError; what was read before is given by the next call.
         """
         due = None
         while self._has_room(places):
@@ -58,12 +58,7 @@ class Intake:
             if grant is None:
                 due = now + MEMORY_WAIT
                 break
-            try:
-                parcel, due = self._find(grant, now)
-            except (OSError, AgentError):
-                if not self._prepared:
-                    raise
-                break  # it is tried again, and told then
+            parcel, due = self._find(grant, now)
             if parcel is None:
                 break
             self._prepared.append(parcel)
@@ -77,13 +72,19 @@ class Intake:
         return self.source.notice(view, self._clock.monotonic())
 
     def reset(self, view: View, position: int) -> None:
-        """Go on from `position` of a stream; durable on return. Raises OSError."""
+        """Go on from `position` of a stream; durable on return. Raises OSError: nothing is changed."""
+        before = self._cursors.get(view.stream_id)
+        self._cursors.reset(view.name, view.stream_id, position)
+        try:
+            self._cursors.save()
+        except OSError:
+            self._cursors.restore(view.stream_id, before)
+            raise
         for one in self._prepared:
             if one.stream_id == view.stream_id and one.grant:
                 one.grant.end()
         self._prepared = [one for one in self._prepared if one.stream_id != view.stream_id]
-        self.source.reset(view, position)
-        self._cursors.save()
+        self.source.reset(view)
 
     def _has_room(self, places: int) -> bool:
         size = sum(one.end - one.start for one in self._prepared)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from agent.duties.budget import Grant
 from agent.kit.buffer import Lines, locate
 from agent.kit.errors import printable
-from agent.otlp.envelope import Bad, Checked, alike, check, halve, split
+from agent.otlp.envelope import Bad, Checked, Reason, alike, check, halve, split
 from agent.otlp.process import Chain
 from agent.sinks.base import ErrorClass, Sink
 from agent.streams.batch import Batch
@@ -209,23 +209,21 @@ def _sort_one(
         parcel.refused.append(Refused(*place, line, "", ErrorClass.NOT_OTLP, reason))
     elif not found.items:
         parcel.empty += 1
-    elif process is None:
-        for signal, travels, items in _by_signal(found):
-            _pile(piles, signal).add(place, travels, items)
+    elif process is not None and not otlp:
+        _process(parcel, place, [("", found.line, sum(found.items.values()))], piles, process)
     else:
-        lines = _by_signal(found) if otlp else [("", found.line, sum(found.items.values()))]
-        _process(parcel, place, lines, piles, process)
-
-
-def _by_signal(found: Checked) -> Iterable[tuple[str, bytes, int]]:
-    if found.plain:
-        return [(signal, found.line, items) for signal, items in found.items.items()]
-    return _divided(found)
-
-
-def _divided(found: Checked) -> Iterator[tuple[str, bytes, int]]:
-    for signal, line in split(found).items():
-        yield signal, line, found.items[signal]
+        try:
+            by_signal = split(found)
+        except RecursionError:
+            # It was read once, from a little less far down in this program.
+            _sort_one(parcel, place, Bad(Reason.STRUCTURE, "nested too deeply"), line, piles, otlp, process)
+            return
+        lines = [(signal, travels, found.items[signal]) for signal, travels in by_signal.items()]
+        if process is not None:
+            _process(parcel, place, lines, piles, process)
+            return
+        for signal, travels, items in lines:
+            _pile(piles, signal).add(place, travels, items)
 
 
 def _process(

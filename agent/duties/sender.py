@@ -5,8 +5,9 @@ Invariants:
 - A part ends in one of two ways: a destination took it, or its records are noted as refused in its parcel. Until then
   it is tried again, as the same bytes, unless the agent leaves (`StoppedError`) or somebody set the cursor elsewhere
   meanwhile: then it is given up, and its records are noted as left out.
-- Only a part that is too large is divided; its halves are other requests, sent in order.
-- A refusal is an answer: it neither opens a circuit nor asks the next endpoint.
+- Only a part that is too large, or that the sink cannot encode, is divided; its halves are other requests, sent in
+  order.
+- A refusal is an answer: it neither opens a circuit nor asks the next endpoint. What cannot be encoded was never asked.
 - A part is encoded once for an endpoint, in a worker thread; all else here belongs to one event loop.
 - It knows no file, cursor or dead letter.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import anyio
 import anyio.to_thread
@@ -36,12 +37,18 @@ from agent.streams.batch import Batch
 
 _log = log.get("shipper")
 
+_LOOK = "see `telemetry-agent dead-letters list` and the destination's log"
+
+
+Work = Literal["sending", "reading", "saving"]
+"""What a consumer does: each goes well, or not, for itself."""
+
 
 class Trail(Protocol):
     """Who tells people: the component's state and the audit trail. Called from any thread; must not block."""
 
-    def state(self, ok: bool, message: str = "", hint: str = "") -> None:
-        """The consumer works, or does not."""
+    def state(self, ok: bool, message: str = "", hint: str = "", *, of: Work = "sending") -> None:
+        """Some of the consumer's work goes on, or does not."""
         ...
 
     def audit(self, event: Event, **details: Any) -> None:
@@ -51,6 +58,10 @@ class Trail(Protocol):
 
 class StoppedError(Exception):
     """The agent is leaving; the batch stays unsettled and is sent again by the next start."""
+
+
+class _UnencodableError(Reject):
+    """The sink cannot put the part into its format, or it is too large for it; no destination was asked."""
 
 
 class _GivenUpError(Exception):
@@ -75,6 +86,7 @@ class Sender:
         )  # fmt: skip
         self._outage = Failures()
         self._refusals = Failures()
+        self._partials = Failures()
         self._change = anyio.Event()
         self.stopping = False
 
@@ -123,14 +135,14 @@ class Sender:
             await self._offer(part, parcel)
 
     async def _offer(self, part: Part, parcel: Parcel) -> None:
-        """Send a part, in halves where it is too large for the destination; what is refused is noted."""
+        """Send a part, in halves where it is too large or holds what cannot be encoded; what is refused is noted."""
         queue = deque([part])
         while queue:
             one = queue.popleft()
             began = self._clock.monotonic()
             try:
                 outcome = await self._send(one, parcel)
-            except TooLarge as error:
+            except (TooLarge, _UnencodableError) as error:
                 if len(one.places) > 1:
                     queue.extendleft(reversed(one.halves()))
                     continue
@@ -148,17 +160,27 @@ class Sender:
     def _taken(self, part: Part, parcel: Parcel, outcome: Outcome, began: float) -> None:
         self._book.took(part, outcome, self._clock.monotonic() - began)
         parcel.state = outcome.state if outcome.state is not None else parcel.state
-        self._trail.state(True)
-        ended, told = self._outage.succeeded()
-        if told:
-            _log.info("delivery works again", forward=self._name, failures=ended)
-        if outcome.rejected or outcome.message:
+        self._end_outage("delivery works again")
+        if outcome.rejected:
+            self._trail.state(False, f"{outcome.rejected} items of a batch were refused: {outcome.message}", _LOOK)
+        else:
+            self._trail.state(True)
+        if (outcome.rejected or outcome.message) and self._partials.failed(self._clock.monotonic())[1]:
             _log.warning("partial success", forward=self._name, rejected=outcome.rejected, said=outcome.message)
 
     def _refused(self, part: Part, parcel: Parcel, error: Reject, began: float) -> None:
         self._book.refused(part, error.kind, error.what, self._clock.monotonic() - began)
         parcel.refused += part.refused(error.kind, error.what)
         self._tell_refused(parcel, len(part.places), error.kind, str(error))
+        if not isinstance(error, _UnencodableError) and error.kind is not ErrorClass.EXHAUSTED:
+            self._end_outage("the destination answers again")
+            self._trail.state(False, f"records are refused: {error.what}", error.hint or _LOOK)
+
+    def _end_outage(self, what: str) -> None:
+        """A destination answered."""
+        ended, told = self._outage.succeeded()
+        if told:
+            _log.info(what, forward=self._name, failures=ended)
 
     def _tell_refused(self, parcel: Parcel, records: int, kind: ErrorClass, why: str) -> None:
         """One line in some minutes at most: a stream of useless lines must not become a stream of log lines."""
@@ -173,6 +195,7 @@ class Sender:
     async def _send(self, part: Part, parcel: Parcel) -> Outcome:
         """Try until a destination has taken the part. Raises Reject when none will, StoppedError at the end."""
         failures, waiting = 0, False
+        await self._encoded(self.failover.targets[self.failover.current], part)  # or nobody need be asked
         while True:
             if parcel.given_up:
                 raise _GivenUpError
@@ -200,9 +223,10 @@ class Sender:
     async def _try(self, lease: Lease[Sink], part: Part) -> Outcome:
         if self.stopping:
             raise StoppedError
+        body = await self._encoded(lease.target, part)
         reach("ship.sending")
         try:
-            outcome = await lease.target.send(part.batch, await self._encoded(lease.target, part))
+            outcome = await lease.target.send(part.batch, body)
         except Reject:
             self._answered(lease)
             raise
@@ -218,13 +242,21 @@ class Sender:
         return outcome
 
     async def _encoded(self, sink: Sink, part: Part) -> bytes:
-        """Of halves, and for another endpoint than the first, not yet there."""
+        """Of halves, and for another endpoint than the first, not yet there. Raises _UnencodableError."""
         if part.encoded is None or part.encoded[0] is not sink:
-            part.encoded = (sink, await anyio.to_thread.run_sync(_lowered, sink, part.batch))
+            try:
+                part.encoded = (sink, await anyio.to_thread.run_sync(_lowered, sink, part.batch))
+            except Reject as error:
+                raise _UnencodableError(error.what, error.kind, hint=error.hint) from error
+            except Exception as error:
+                if len(part.places) == 1:
+                    _log.exception("a record cannot be encoded; it is a dead letter", forward=self._name)
+                raise _UnencodableError(f"{type(error).__name__}: {error}", ErrorClass.DEFECT) from error
         return part.encoded[1]
 
     async def replay(self, part: Part) -> None:
         """Send one part once, outside the order and the books. Raises Retry or Reject."""
+        await self._encoded(self.failover.targets[self.failover.current], part)
         lease = self.failover.pick()
         if lease is None:
             raise Retry("every endpoint's circuit is open", ErrorClass.UNAVAILABLE)

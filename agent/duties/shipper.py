@@ -29,7 +29,7 @@ from agent.duties.budget import Budget
 from agent.duties.intake import Intake
 from agent.duties.ledger import Book
 from agent.duties.parcel import Parcel, Refused
-from agent.duties.sender import Sender, StoppedError, Trail
+from agent.duties.sender import Sender, StoppedError, Trail, Work
 from agent.kit import log
 from agent.kit.clock import Clock
 from agent.kit.errors import AgentError, CorruptError
@@ -75,6 +75,7 @@ class Consumer:
             forward, views, cursors, clock, budget or Budget(clock), process, self._skipped, self._corrupt
         )
         self._under_way: set[Parcel] = set()
+        self._unread = Failures()
         self._loop: asyncio.AbstractEventLoop | None = None
         for problem in cursors.problems:
             self._corrupt(problem)
@@ -114,9 +115,10 @@ class Consumer:
                 try:
                     parcels, due = await self._step(partial(self._next, places.value))
                 except (OSError, AgentError) as error:
-                    await self._trouble(failures, "delivery stands", error)
+                    await self._trouble(failures, "delivery stands", error, "reading")
                     continue
-                self._over(failures, "delivery goes on")
+                self._over(failures, "delivery goes on", "reading")
+                self._tell_unread()
                 for parcel in parcels:
                     places.acquire_nowait()
                     self.book.began(parcel)
@@ -146,30 +148,42 @@ class Consumer:
             try:
                 dropped = await self._step(lambda: self._settle(parcel))
             except OSError as error:
-                await self._trouble(failures, "dead letters and positions cannot be written", error)
+                await self._trouble(failures, "dead letters and positions cannot be written", error, "saving")
                 if self.sender.stopping:
                     raise StoppedError from error
                 continue
-            self._over(failures, "dead letters and positions are written again")
+            self._over(failures, "dead letters and positions are written again", "saving")
             self.book.settled(parcel, dropped)
             return
 
-    async def _trouble(self, failures: Failures, what: str, error: Exception) -> None:
+    async def _trouble(self, failures: Failures, what: str, error: Exception, work: Work) -> None:
         wait, say = failures.failed(self._clock.monotonic())
-        said = getattr(error, "strerror", None) or str(error)
-        self._trail.state(False, f"{what}: {said}", "is the state directory full or read-only?")
+        self._trail.state(False, f"{what}: {_said(error)}", "is the state directory full or read-only?", of=work)
         if say:
             _log.error(what, forward=self.name, error=error, retry_seconds=wait)
         if not self.sender.stopping:
             await self.sender.wait(wait)
 
-    def _over(self, failures: Failures, what: str) -> None:
+    def _over(self, failures: Failures, what: str, work: Work) -> None:
         """What `_trouble` told of has passed."""
         ended, told = failures.succeeded()
-        if ended and not self.sender.failing:
-            self._trail.state(True)
+        if ended:
+            self._trail.state(True, of=work)
         if told:
             _log.info(what, forward=self.name, failures=ended)
+
+    def _tell_unread(self) -> None:
+        """Streams that cannot be read hold up nobody but themselves."""
+        unread = self._intake.source.unread
+        if not unread:
+            self._over(self._unread, "every stream can be read again", "reading")
+            return
+        stream, error = next(iter(unread.values()))
+        more = f", and {len(unread) - 1} more streams" if len(unread) > 1 else ""
+        hint = getattr(error, "hint", "") or "see that the agent's user may read it; it is tried again every 2 s"
+        self._trail.state(False, f"{stream} cannot be read: {_said(error)}{more}", hint, of="reading")
+        if self._unread.failed(self._clock.monotonic())[1]:
+            _log.error("a stream cannot be read", forward=self.name, stream=stream, error=error, streams=len(unread))
 
     # -- steps, in worker threads
 
@@ -232,15 +246,15 @@ class Consumer:
         _log.error("a cursor is wrong", forward=self.name, error=error)
 
     def reset(self, view: View, position: int) -> None:
-        """Go on from `position` of a stream; durable on return. From any thread. Raises OSError.
+        """Go on from `position` of a stream; durable on return. From any thread. Raises OSError: nothing is changed.
 
         Batches of the stream that are under way are given up: what is just being sent may still arrive.
         """
         with self._lock:
-            for one in tuple(self._under_way):
-                one.given_up = one.given_up or one.stream_id == view.stream_id
             before = self.cursors.get(view.stream_id)
             self._intake.reset(view, position)
+            for one in tuple(self._under_way):
+                one.given_up = one.given_up or one.stream_id == view.stream_id
         self._tell_reset(view, before.position if before else view.first, position)
         self._noticed(view)
         self._waker.wake()
@@ -257,3 +271,7 @@ class Consumer:
             positions=sorted((before, after)), bytes=abs(after - before),
             records=None if left is None or new is None else abs(left - new),
         )  # fmt: skip
+
+
+def _said(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

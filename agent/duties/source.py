@@ -14,7 +14,7 @@ from operator import itemgetter
 
 from agent.config import Forward
 from agent.duties.parcel import Parcel, Records, Refused, beginning, cut, lines, pack
-from agent.kit.errors import AgentError, CorruptError
+from agent.kit.errors import AgentError, CorruptError, printable
 from agent.otlp.process import Chain
 from agent.streams import reader
 from agent.streams.cursors import Bounds, Cursors
@@ -60,8 +60,9 @@ class Source:
         self._resend: dict[str, deque[Bounds]] = {}
         self._rest: tuple[str, int, bytes] | None = None
         """Records read and not yet taken: stream id, position, bytes."""
-        first = not cursors.snapshot() and not cursors.forgotten
-        self._skip_old = first and forward.start == "latest"
+        self.unread: dict[str, tuple[str, Exception]] = {}
+        """Streams that cannot be read: name and reason by id. Each is tried again, and holds up no other."""
+        self._skip_old = not cursors.known and forward.start == "latest"
         self._old: frozenset[str] | None = None
         self._now = 0.0
 
@@ -72,13 +73,12 @@ class Source:
         self._fresh[view.stream_id] = now
         return True
 
-    def reset(self, view: View, position: int) -> None:
-        """Go on from `position`."""
+    def reset(self, view: View) -> None:
+        """Go on from where the cursor was set."""
         self._resend.pop(view.stream_id, None)
         self._rest = None
         self.wanted = 0
         self._met.add(view.stream_id)
-        self._cursors.reset(view.name, view.stream_id, position)
 
     def find(self, now: float, most: int) -> tuple[Parcel | None, float | None]:
         """The next batch, begun, of at most `most` bytes; or the time at which one may be due, None: nothing waits.
@@ -92,12 +92,14 @@ class Source:
             return None, None
         if self._old is None:
             self._old = frozenset(view.stream_id for view in self._views.all()) if self._skip_old else frozenset()
+            self._cursors.remember()
         self._try_again(now)
         for stream_id, since in sorted(self._fresh.items(), key=lambda item: item[0] != self._turn):
             # Out before its view is looked at: what grows from now on is news again.
             self._fresh.pop(stream_id, None)
             view = self._views.get(stream_id)
             if view is None or (view.document and not view.segments):
+                self.unread.pop(stream_id, None)
                 continue
             try:
                 position = self._meet(view)
@@ -108,10 +110,12 @@ class Source:
                     self._fresh[stream_id] = since
                     continue
                 parcel = self._take(view, position)
-            except (OSError, AgentError):
+            except (OSError, AgentError) as error:
                 self._later[stream_id] = now + AGAIN
-                raise
+                self.unread[stream_id] = printable(view.name), error
+                continue
             self._later.pop(stream_id, None)
+            self.unread.pop(stream_id, None)
             self._turn = stream_id if self.wanted else ""
             if self.wanted:
                 self._fresh.setdefault(stream_id, 0.0)
@@ -172,11 +176,9 @@ class Source:
                 if not waiting:
                     del self._resend[view.stream_id]
             return found
-        run = self._read(view, position)
+        position, run = self._go_on(view, position)
         if run is None:
             return None
-        if run.skipped and not run.read:
-            return self._pass(view, position, run)
         taken, refused = self._records(run)
         end = run.end
         if not run.cut:
@@ -207,15 +209,25 @@ class Source:
         self.wanted = size
         return True
 
-    def _pass(self, view: View, position: int, run: Run) -> Parcel | None:
+    def _go_on(self, view: View, position: int) -> tuple[int, Run | None]:
+        """What can be read next, and from where, behind what cannot be; None: nothing for now."""
+        run = self._read(view, position)
+        while run is not None and run.skipped and not run.read:
+            if not self._pass(view, position, run):
+                return position, None
+            position = run.end
+            run = self._read(view, position)
+        return position, run
+
+    def _pass(self, view: View, position: int, run: Run) -> bool:
         """Nothing is left to read up to there. The cursor follows at once, or when the batches before are settled."""
         known = self._cursors.get(view.stream_id)
         if known is not None and known.inflight:
             self._fresh.setdefault(view.stream_id, self._now)
-            return None
+            return False
         self._skipped(view, position, run.skipped, run.why)
         self._cursors.reset(view.name, view.stream_id, run.end)
-        return self._take(view, run.end)
+        return True
 
     def _again(self, view: View, bounds: Bounds) -> Parcel | None:
         """The batch with exactly these bounds, as far as it can still be read."""

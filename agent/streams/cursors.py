@@ -104,6 +104,8 @@ class Cursors:
 
         Starting at the latest one would skip what was never delivered.
         """
+        self.known = bool(found) or self.forgotten
+        """True when this consumer ran before, also where it met no stream."""
 
     @property
     def unsaved(self) -> bool:
@@ -194,6 +196,19 @@ class Cursors:
             position=cursor.position,
             hint=f"it goes on from {position}; was the directory restored or copied from elsewhere?",
         )
+
+    def restore(self, stream_id: str, before: Cursor | None) -> None:
+        """Take a `reset` back that could not be saved: the stream has the cursor again that `get` gave before it."""
+        with self._lock:
+            if before is not None:
+                self._put(stream_id, before)
+            elif self._streams.pop(stream_id, None) is not None:
+                self._changes += 1
+
+    def remember(self) -> None:
+        """Have the first save write even where no stream was met: the next start is not the first one."""
+        with self._lock:
+            self._changes += not self._generation
 
     def forget(self, stream_ids: Iterable[str]) -> None:
         """Drop the cursors of streams that no longer exist."""

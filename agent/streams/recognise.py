@@ -5,6 +5,7 @@ Every step that opens a live file asks here first, so no step acts on a file it 
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -161,12 +162,13 @@ def is_log(leaf: str, live: Live, first: int, path: str, *, behind: bool) -> boo
     if _many_runs(sample) or (_length_prefixed(live) and not (named_json and _json_line(sample))):
         raise refusal("not_a_log", path)
     if named_json:
-        end = sample.find(b"\n")
+        end = _blank(sample).find(b"\n")
         if end < 0 and len(sample) == _SAMPLE:
             sample = live.read(first, _FIRST_LINE)
-            end = sample.find(b"\n")
+            end = _blank(sample).find(b"\n")
         if end < 0:
             return len(sample) >= _FIRST_LINE
+        sample = _blank(sample)
         if not _json_value(sample[:end]):
             if not behind:
                 raise refusal("not_json_lines", path)
@@ -176,6 +178,11 @@ def is_log(leaf: str, live: Live, first: int, path: str, *, behind: bool) -> boo
                 raise refusal("not_json_lines", path)
             return bool(after[1])
     return True
+
+
+def _blank(sample: bytes) -> bytes:
+    """Without a byte order mark and blank lines, which tell nothing."""
+    return sample.removeprefix(BOM_UTF8).lstrip(b"\r\n\t ")
 
 
 def _json_value(line: bytes) -> bool:

@@ -124,7 +124,7 @@ def test_a_kept_backlog_beyond_its_bound_fails_the_forward(tmp_path: Path, serve
         assert "telemetry.json: 3.2 kB wait, unsent.max_bytes is 1kB" == found.message
         yard.forwards._trails["out"].state(False, "refused", "look at it")
         found = part(yard)
-        assert ("failed", f"look at it; {HINT}") == (found.state, found.hint)
+        assert ("failed", f"{HINT}; look at it") == (found.state, found.hint)
         assert found.message.endswith("is 1kB; refused")
         yard.run(settled(yard, 50))
         looks.step(20.0)

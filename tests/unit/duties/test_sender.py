@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from agent.config.forward import Breaking, Retrying
-from agent.sinks.base import ErrorClass
+from agent.duties import sender
+from agent.sinks.base import ErrorClass, Reject
 from agent.streams.batch import Batch
 from tests.support.hostile import Hostile, Say, serving
 from tests.support.yard import (
@@ -229,6 +231,95 @@ def test_a_defect_of_a_sink_costs_no_record(tmp_path: Path, server: Hostile, mon
 
     assert {1: 1} == numbers(bodies(server))
     assert ["defect"] == [one["kind"] for one in letters(tmp_path)]
+
+
+def part(yard: Yard) -> tuple[str, str]:
+    """What the forward's component says."""
+    return next((one.state, one.message) for one in yard.components.all() if one.name == "forward out")
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, record: bytes) -> None:
+    """Let the sink's encoder refuse every batch that holds this."""
+    from agent.sinks.otlp import OtlpSink
+
+    real: Callable[..., bytes] = OtlpSink.encode
+
+    def encode(sink: OtlpSink, batch: Batch) -> bytes:
+        if any(record in one for one in batch.records):
+            raise Reject("not in this format", ErrorClass.BAD_DATA)
+        return real(sink, batch)
+
+    monkeypatch.setattr(OtlpSink, "encode", encode)
+
+
+def test_what_cannot_be_encoded_goes_alone(tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One record that the sink's format has no place for is a dead letter; its neighbours are delivered."""
+    spoil(monkeypatch, b'"n5"')
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 100))
+        yard.run(settled(yard, 100))
+        assert ("ok", "") == part(yard)
+
+    assert once(0, 100) - once(5, 6) == numbers(bodies(server))
+    assert [span(5).decode()] == [one["record"] for one in letters(tmp_path)]
+
+
+def test_what_cannot_be_encoded_is_no_answer(tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open circuit stays open: only the destination's own word may close it."""
+    spoil(monkeypatch, b'"name"')
+    server.will(Say(503))
+    breaker = Breaking(failures=1, recovery=Duration(60))
+    with Yard(tmp_path, forward(server, batch=small(1, in_flight=2), breaker=breaker)) as yard:
+        yard.write(log(0))
+        later = [spans(1, 3)]
+
+        def until() -> bool:
+            if yard.status().breaker == "open" and later:
+                yard.write(later.pop())
+            return yard.status().failed_exports == 2
+
+        yard.run(until)
+        assert ("open", 1) == (yard.status().breaker, yard.status().trips)
+
+    assert 1 == len(server.heard)
+
+
+@pytest.mark.parametrize("answers", [[Say(401)], [Say(503), Say(400)]])
+def test_a_destination_that_refuses_everything_is_not_well(tmp_path: Path, server: Hostile, answers: list[Say]) -> None:
+    """Records become dead letters: the forward is degraded and names the answer, until one is taken again."""
+    server.will(*answers)
+    with Yard(tmp_path, forward(server, batch=small(1, in_flight=1))) as yard:
+        yard.write(spans(0, 5))
+        state: list[tuple[str, str]] = []
+
+        def until() -> bool:
+            if yard.status().dead_lettered == 5 and not state:
+                state.append(part(yard))
+                server.will(Say())
+                yard.write(span(5))
+            return yard.status().delivered == 1
+
+        yard.run(until)
+        assert ("ok", "") == part(yard)
+
+    assert [("degraded", f"records are refused: {answers[-1].status}")] == [
+        (one, said.partition(" from")[0]) for one, said in state
+    ]
+
+
+def test_partial_successes_are_told_not_repeated(
+    tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A destination that refuses a bit of every batch fills no log; health says so while it does."""
+    told: list[str] = []
+    monkeypatch.setattr(sender, "_log", SimpleNamespace(warning=lambda event, **_: told.append(event)))
+    server.will(Say(body=b'{"partialSuccess":{"rejectedSpans":"1","errorMessage":"no room"}}'))
+    with Yard(tmp_path, forward(server, batch=small(1, in_flight=1))) as yard:
+        yard.write(spans(0, 5))
+        yard.run(settled(yard, 5))
+        assert ("degraded", "1 items of a batch were refused: no room") == part(yard)
+
+    assert ["partial success"] == told
 
 
 def test_a_batch_is_encoded_once_however_often_it_is_tried(

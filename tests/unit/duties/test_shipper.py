@@ -92,6 +92,21 @@ def test_case_2_what_is_no_otlp_is_a_dead_letter(tmp_path: Path, server: Hostile
     assert found[1]["reason"].startswith("enum: resourceSpans[0]")
 
 
+def test_case_2_a_record_nested_at_the_limit_ends_nothing(tmp_path: Path, server: Hostile) -> None:
+    """How deep the decoder goes hangs on who calls it: at any depth a record is sent, or a dead letter, for good."""
+
+    def deep(depth: int) -> bytes:
+        return span(3)[:-2] + b',"x":' + b"[" * depth + b"]" * depth + b"}\n"
+
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(span(1) + b"".join(map(deep, range(850, 1010))) + span(2))
+        yard.run(settled(yard, 162))
+        assert 162 == yard.status().delivered + yard.status().dead_lettered
+
+    assert {1: 1, 2: 1} == {number: count for number, count in numbers(bodies(server)).items() if number != 3}
+    assert {"structure: nested too deeply"} == {one["reason"] for one in letters(tmp_path)}
+
+
 def test_case_3_a_mixed_file_is_routed_by_signal(tmp_path: Path, server: Hostile) -> None:
     """Case 3: traces and logs go to their paths; a line of both holds the cursor until both halves are taken."""
     both = span(3)[:-2] + b"," + log(4)[1:]

@@ -398,7 +398,18 @@ def test_preallocated_space_is_not_data(bench: Bench) -> None:
 # -- what is refused
 
 
-@pytest.mark.parametrize("content", [b'{\n "name": "x"\n}\n', b"[\n{},\n{}\n]\n", b"plain text\n"])
+@pytest.mark.parametrize("first", [b"\n", b"\r\n \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
+def test_blank_lines_and_a_byte_order_mark_make_no_document(bench: Bench, first: bytes) -> None:
+    """They come before the first record, and tell nothing of it."""
+    (bench.path / LEAF).write_bytes(first + lines(0, 3))
+
+    assert bench.seal()[0].error is None
+    assert first + lines(0, 3) == bench.sealed()
+
+
+@pytest.mark.parametrize(
+    "content", [b'{\n "name": "x"\n}\n', b"[\n{},\n{}\n]\n", b"plain text\n", b'\n{\n "a": 1\n}\n']
+)
 def test_a_document_is_refused(bench: Bench, content: bytes) -> None:
     """A JSON-named file whose first line is no JSON value is somebody's document, not a log."""
     (bench.path / "package.json").write_bytes(content)
