@@ -60,7 +60,7 @@ class StoppedError(Exception):
     """The agent is leaving; the batch stays unsettled and is sent again by the next start."""
 
 
-class _UnencodableError(Reject):
+class _NotAskedError(Reject):
     """The sink cannot put the part into its format, or it is too large for it; no destination was asked."""
 
 
@@ -142,7 +142,7 @@ class Sender:
             began = self._clock.monotonic()
             try:
                 outcome = await self._send(one, parcel)
-            except (TooLarge, _UnencodableError) as error:
+            except (TooLarge, _NotAskedError) as error:
                 if len(one.places) > 1:
                     queue.extendleft(reversed(one.halves()))
                     continue
@@ -172,7 +172,7 @@ class Sender:
         self._book.refused(part, error.kind, error.what, self._clock.monotonic() - began)
         parcel.refused += part.refused(error.kind, error.what)
         self._tell_refused(parcel, len(part.places), error.kind, str(error))
-        if not isinstance(error, _UnencodableError) and error.kind is not ErrorClass.EXHAUSTED:
+        if not isinstance(error, _NotAskedError) and error.kind is not ErrorClass.EXHAUSTED:
             self._end_outage("the destination answers again")
             self._trail.state(False, f"records are refused: {error.what}", error.hint or _LOOK)
 
@@ -242,16 +242,16 @@ class Sender:
         return outcome
 
     async def _encoded(self, sink: Sink, part: Part) -> bytes:
-        """Of halves, and for another endpoint than the first, not yet there. Raises _UnencodableError."""
+        """Of halves, and for another endpoint than the first, not yet there. Raises _NotAskedError."""
         if part.encoded is None or part.encoded[0] is not sink:
             try:
                 part.encoded = (sink, await anyio.to_thread.run_sync(_lowered, sink, part.batch))
             except Reject as error:
-                raise _UnencodableError(error.what, error.kind, hint=error.hint) from error
+                raise _NotAskedError(error.what, error.kind, hint=error.hint) from error
             except Exception as error:
                 if len(part.places) == 1:
                     _log.exception("a record cannot be encoded; it is a dead letter", forward=self._name)
-                raise _UnencodableError(f"{type(error).__name__}: {error}", ErrorClass.DEFECT) from error
+                raise _NotAskedError(f"{type(error).__name__}: {error}", ErrorClass.DEFECT) from error
         return part.encoded[1]
 
     async def replay(self, part: Part) -> None:

@@ -94,7 +94,7 @@ class Source:
             self._old = frozenset(view.stream_id for view in self._views.all()) if self._skip_old else frozenset()
             self._cursors.remember()
         self._try_again(now)
-        for stream_id, since in sorted(self._fresh.items(), key=lambda item: item[0] != self._turn):
+        for stream_id, since in sorted(self._fresh.items(), key=self._order):
             # Out before its view is looked at: what grows from now on is news again.
             self._fresh.pop(stream_id, None)
             view = self._views.get(stream_id)
@@ -128,6 +128,10 @@ class Source:
                 self._later[stream_id] = now + AGAIN
         times = [*([] if due is None else [due]), *self._later.values()]
         return None, min(times, default=None)
+
+    def _order(self, one: tuple[str, float]) -> tuple[bool, bool]:
+        """Who waits for memory first, then the stream of which more was read than was taken: it is not read twice."""
+        return one[0] != self._turn, self._rest is None or one[0] != self._rest[0]
 
     def _try_again(self, now: float) -> None:
         for stream_id in [one for one, at in self._later.items() if at <= now]:

@@ -178,6 +178,25 @@ def test_a_stream_that_cannot_be_read_holds_up_no_other(
     assert once(0, 5) + once(10, 15) == numbers(bodies(server))
 
 
+def test_what_was_read_is_not_read_again(tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small batches of several streams: the rest of what was read of one comes before the next stream."""
+    real = reader.read
+    sizes: list[int] = []
+
+    def read(*given: Any) -> reader.Run | None:
+        found = real(*given)
+        sizes.append(len(found.read) if found else 0)
+        return found
+
+    monkeypatch.setattr(reader, "read", read)
+    with Yard(tmp_path, forward(server, batch=small(10, in_flight=1))) as yard:
+        for leaf in ("a.json", "b.json", "c.json"):
+            yard.write(spans(0, 100), leaf)
+        yard.run(settled(yard, 300))
+
+    assert 3 * len(spans(0, 100)) == sum(sizes)
+
+
 def test_any_number_of_segments_may_be_missing(tmp_path: Path, server: Hostile) -> None:
     """Hundreds in a row, removed by hand: each is passed, and what follows is delivered."""
     with Yard(tmp_path, forward(server)) as yard:
