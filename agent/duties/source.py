@@ -105,6 +105,7 @@ class Source:
                 position = self._meet(view)
                 at = since + float(self._forward.batch.max_delay)
                 enough = view.readable - position >= self._forward.batch.max_bytes or stream_id in self._resend
+                enough = enough or self._has_rest(stream_id)
                 if not enough and now < at:
                     due = at if due is None else min(due, at)
                     self._fresh[stream_id] = since
@@ -131,7 +132,10 @@ class Source:
 
     def _order(self, one: tuple[str, float]) -> tuple[bool, bool]:
         """Who waits for memory first, then the stream of which more was read than was taken: it is not read twice."""
-        return one[0] != self._turn, self._rest is None or one[0] != self._rest[0]
+        return one[0] != self._turn, not self._has_rest(one[0])
+
+    def _has_rest(self, stream_id: str) -> bool:
+        return self._rest is not None and self._rest[0] == stream_id
 
     def _try_again(self, now: float) -> None:
         for stream_id in [one for one, at in self._later.items() if at <= now]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agent.config import Retention
+from agent.config.forward import Batching
 from agent.duties import source
 from agent.duties.parcel import Parcel, lines
 from agent.kit import disk
@@ -18,7 +19,7 @@ from agent.kit.errors import AgentError
 from agent.streams import reader
 from agent.streams.views import View
 from tests.support.hostile import Hostile
-from tests.support.yard import LEAF, Yard, bodies, forward, numbers, once, settled, small, span, spans
+from tests.support.yard import LEAF, Duration, Yard, bodies, forward, numbers, once, settled, small, span, spans
 
 MOST = 4 << 20
 NOW = 1e9
@@ -179,7 +180,7 @@ def test_a_stream_that_cannot_be_read_holds_up_no_other(
 
 
 def test_what_was_read_is_not_read_again(tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small batches of several streams: the rest of what was read of one comes before the next stream."""
+    """Small batches of several streams: the rest of what was read of one comes at once, and before the next stream."""
     real = reader.read
     sizes: list[int] = []
 
@@ -189,7 +190,8 @@ def test_what_was_read_is_not_read_again(tmp_path: Path, server: Hostile, monkey
         return found
 
     monkeypatch.setattr(reader, "read", read)
-    with Yard(tmp_path, forward(server, batch=small(10, in_flight=1))) as yard:
+    batch = Batching(max_records=10, max_delay=Duration(0.5), in_flight=1)
+    with Yard(tmp_path, forward(server, batch=batch)) as yard:
         for leaf in ("a.json", "b.json", "c.json"):
             yard.write(spans(0, 100), leaf)
         yard.run(settled(yard, 300))
