@@ -1,8 +1,8 @@
 """OTLP-JSON requests as protobuf, by the official message classes (package opentelemetry-proto, imported on use).
 
-OTLP's JSON differs from the standard mapping in one thing: ids are hexadecimal instead of base64 (OTLP, JSON Protobuf
-Encoding). So the ids are rewritten and the rest is left to protobuf's own reader: 64-bit integers stay exact, unknown
-keys are ignored.
+OTLP's JSON differs from the standard mapping (OTLP, JSON Protobuf Encoding): ids are hexadecimal instead of base64, and
+names are lowerCamelCase alone. So the ids are rewritten, every key that OTLP does not know is left out with whatever it
+holds, and the rest is left to protobuf's own reader, which keeps 64-bit integers exact.
 """
 
 from __future__ import annotations
@@ -14,25 +14,36 @@ from typing import Any
 
 import msgspec
 
-_IDS = frozenset({"traceId", "spanId", "parentSpanId"})
+Fields = dict[str, "Fields | None"]
+"""A message's fields by their names in JSON: what is below one that is a message itself, `_ID` for an id."""
+
+_IDS = frozenset({"trace_id", "span_id", "parent_span_id"})
+_ID: Fields = {}
+"""Marks an id where a message's fields would be."""
+
+_decode = msgspec.json.Decoder(dict[str, Any], float_hook=float).decode
+"""Also where a number is beyond a double: what OTLP does not know may hold anything."""
 
 
 def encoder(signal: str) -> Callable[[bytes], bytes]:
     """What turns an OTLP-JSON export request of `signal` (`traces`, `logs`, `metrics`) into protobuf.
 
     The request's lines have passed `envelope.check`: this reader takes some things that OTLP does not, names of enums
-    for one. The encoder raises ValueError for what is no such request. Raises ImportError where the package is missing.
+    for one. The encoder raises ValueError for what is no such request, and for what JSON can say and protobuf cannot:
+    two kinds in one value, and values nested deeper than its readers go. Raises ImportError where the package is
+    missing.
     """
     from google.protobuf import json_format
 
     request = _request(signal)
+    fields = _fields(request.DESCRIPTOR, {})
 
     def encode(body: bytes) -> bytes:
         try:
-            tree = msgspec.json.decode(body, type=dict[str, Any])
-            _ids_to_base64(tree)
-            encoded: bytes = json_format.ParseDict(tree, request(), ignore_unknown_fields=True).SerializeToString()
-        except (json_format.ParseError, msgspec.MsgspecError, binascii.Error, RecursionError, TypeError) as error:
+            tree = _decode(body)
+            _to_mapping(tree, fields)
+            encoded: bytes = json_format.ParseDict(tree, request()).SerializeToString()
+        except (json_format.ParseError, msgspec.MsgspecError, ValueError, RecursionError, TypeError) as error:
             # TypeError: what json_format raises for a number where a message should be.
             raise ValueError(f"not an export request: {error}") from error
         return encoded
@@ -57,15 +68,29 @@ def _request(signal: str) -> Any:
     raise ValueError(f"{signal!r} is no signal")
 
 
-def _ids_to_base64(tree: Any) -> None:
-    # Attribute names are values in OTLP, never keys, so a key of that name is an id wherever it stands.
-    waiting = [tree]
+def _fields(message: Any, known: dict[str, Fields]) -> Fields:
+    """The fields of a message's descriptor; `known` are those of messages met before, as a value may hold values."""
+    if message.full_name not in known:
+        found = known[message.full_name] = {}
+        for field in message.fields:
+            below = _fields(field.message_type, known) if field.message_type else None
+            found[field.json_name] = _ID if field.name in _IDS else below
+    return known[message.full_name]
+
+
+def _to_mapping(tree: Any, fields: Fields) -> None:
+    """Leave out of a request what OTLP does not know, and write ids as base64."""
+    waiting = [(tree, fields)]
     while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            for key in _IDS & node.keys():
-                if isinstance(node[key], str):
-                    node[key] = base64.b64encode(binascii.unhexlify(node[key])).decode("ascii")
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
+        node, fields = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend((one, fields) for one in node)
+        elif isinstance(node, dict):
+            for key in node.keys() - fields.keys():
+                del node[key]
+            for key, value in node.items():
+                below = fields[key]
+                if below is _ID:
+                    node[key] = base64.b64encode(binascii.unhexlify(value)).decode("ascii")
+                elif below is not None:
+                    waiting.append((value, below))

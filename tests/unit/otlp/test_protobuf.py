@@ -64,6 +64,47 @@ def test_unknown_keys_are_ignored() -> None:
     assert span.name == "n"
 
 
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"futureField": {"traceId": "no hex", "spanId": 7}},
+        {"trace_id": "@@@", "start_time_unix_nano": "abc", "trace_state": 5, "parent_span_id": 1},
+        {"trace_state": "it parses", "dropped_links_count": 7},
+        {"[foo.bar]": 1, "@type": "x", "": 1},
+        {"status": {"code": 2, "deprecated_code": "x"}},
+        {"attributes": [{"key": "k", "value": {"string_value": "v", "boolValue": True}}]},
+    ],
+)
+def test_what_otlp_does_not_know_is_left_out(unknown: dict[str, Any]) -> None:
+    """[1] Names are lowerCamelCase alone; a key that is none of them stops no request and is not sent, at any depth."""
+    span = first(encoder("traces")(traces(name="n", **unknown)))
+
+    assert (span.name, span.trace_id, span.trace_state, span.dropped_links_count) == ("n", b"", "", 0)
+    assert all(one.value.WhichOneof("value") == "bool_value" for one in span.attributes)
+
+
+def test_a_number_that_no_double_holds_may_stand_where_otlp_looks_at_nothing() -> None:
+    """A line with one passes the check, so it must not spoil the request that it is joined into."""
+    body = traces(name="n").replace(b'"name"', b'"future": [1e999, -1e999], "name"')
+
+    assert first(encoder("traces")(body)).name == "n"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"stringValue": "v", "boolValue": True},
+        json.loads('{"arrayValue":{"values":[' * 60 + "{}" + "]}}" * 60),
+        json.loads('{"kvlistValue":{"values":[{"key":"k","value":' * 33 + "{}" + "}]}}" * 33),
+    ],
+    ids=["two kinds", "arrays", "lists by key"],
+)
+def test_what_protobuf_cannot_say_is_a_value_error(value: dict[str, Any]) -> None:
+    """Two kinds in one value, and what a reader would refuse as nested too deeply."""
+    with pytest.raises(ValueError, match="not an export request"):
+        encoder("traces")(traces(attributes=[{"key": "k", "value": value}]))
+
+
 def test_bytes_values_are_base64() -> None:
     """Ids are the only hexadecimal bytes; an attribute named like one keeps its text."""
     attributes = [{"key": "traceId", "value": {"stringValue": TRACE}}, {"key": "b", "value": {"bytesValue": "AP8="}}]
