@@ -1,8 +1,10 @@
 """The sink that writes records into files of another directory, one for each stream, under the same names.
 
 A batch counts as delivered when its file is synced. A write that failed half way goes on where it stopped when the same
-batch comes again; after a crash the torn line is ended first, so it damages no other. Rotation of the files is not done
-here: an engine of its own looks after the directory, as it does where the telemetry comes from.
+batch comes again; after a crash the torn line is ended first, so it damages no other. A sync that failed says that the
+system may have dropped what was written: the batch is written again, whole and on lines of its own, for a second sync
+of the same bytes would succeed without them. Rotation of the files is not done here: an engine of its own looks after
+the directory, as it does where the telemetry comes from.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ class FileSink:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._begun: dict[str, _Begun] = {}
+        self._doubtful: set[str] = set()
+        """Streams of which nobody knows what is on the disk: written, and not synced or in vain."""
         self._turn = anyio.Lock()
         self.destination = directory.path
 
@@ -61,10 +65,12 @@ class FileSink:
             for folder in folders:
                 place = place.make_child(folder)
                 opened.append(place)
-            fresh = not place.exists(leaf)
+            fresh = not place.exists(leaf) or batch.stream_id in self._doubtful
             fd = place.open_append(leaf, 0o644)
             try:
                 self._write(fd, batch, body)
+                del self._begun[batch.stream_id]
+                self._doubtful.add(batch.stream_id)
                 disk.sync_file(fd)
             finally:
                 os.close(fd)
@@ -73,14 +79,14 @@ class FileSink:
         finally:
             for one in opened:
                 one.close()
-        del self._begun[batch.stream_id]
+        self._doubtful.discard(batch.stream_id)
 
     def _write(self, fd: int, batch: Batch, body: bytes) -> None:
         begun = self._begun.get(batch.stream_id)
         if begun is None or begun.bounds != (batch.start, batch.end):
-            begun = self._begun[batch.stream_id] = _Begun((batch.start, batch.end), 0)
-            if _torn(fd):
+            if batch.stream_id in self._doubtful or _torn(fd):
                 disk.write_all(fd, b"\n")
+            begun = self._begun[batch.stream_id] = _Begun((batch.start, batch.end), 0)
         while begun.written < len(body):
             begun.written += os.write(fd, memoryview(body)[begun.written :])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.kit import disk
 from agent.kit.disk import Directory
 from agent.sinks.base import ErrorClass, Retry
 from agent.sinks.file import FileSink
@@ -54,6 +55,71 @@ async def test_a_write_that_stopped_goes_on_where_it_stopped(tmp_path: Path, mon
     await sink.aclose()
 
     assert b"one\n" == (tmp_path / "a.json").read_bytes()
+
+
+async def test_a_batch_whose_sync_failed_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system drops what it could not write, and the next sync succeeds without it; NULs may be left in its place.
+
+    The second writing is on lines of its own, so that whoever passes over the damage finds it whole.
+    """
+    sink = FileSink(Directory.open(str(tmp_path)))
+    await deliver(sink, batch(0, b"one\n"))
+
+    def lose(_: int) -> None:
+        (tmp_path / "a.json").write_bytes(b"one\n" + bytes(4))
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "sync_file", lose)
+        with pytest.raises(Retry):
+            await deliver(sink, batch(4, b"two\n"))
+    await deliver(sink, batch(4, b"two\n"))
+    await deliver(sink, batch(8, b"three\n"))
+    await sink.aclose()
+
+    assert b"one\n\0\0\0\0\ntwo\nthree\n" == (tmp_path / "a.json").read_bytes()
+
+
+async def test_a_new_file_is_there_for_good_before_its_batch_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory could not be synced: it is synced when the batch comes again, though the file is there by then."""
+    sink = FileSink(Directory.open(str(tmp_path)))
+    synced: list[bool] = []
+
+    def sync(_: Directory) -> None:
+        synced.append(True)
+        if len(synced) == 1:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Directory, "sync", sync)
+    with pytest.raises(Retry):
+        await deliver(sink, batch(0, b"one\n"))
+    await deliver(sink, batch(0, b"one\n"))
+    await deliver(sink, batch(4, b"two\n"))
+    await sink.aclose()
+
+    assert 2 == len(synced)
+
+
+async def test_a_disk_that_is_full_where_a_torn_line_ends_glues_nothing_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line's end is tried again with its batch."""
+    (tmp_path / "a.json").write_bytes(b"to")
+    sink = FileSink(Directory.open(str(tmp_path)))
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "write_all", full)
+        with pytest.raises(Retry):
+            await deliver(sink, batch(0, b"torn\n"))
+    await deliver(sink, batch(0, b"torn\n"))
+    await sink.aclose()
+
+    assert b"to\ntorn\n" == (tmp_path / "a.json").read_bytes()
 
 
 async def test_a_line_that_a_crash_tore_damages_no_other(tmp_path: Path) -> None:
