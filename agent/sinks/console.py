@@ -7,12 +7,16 @@ consumer down and nobody else; one that went away is a failure that may pass.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakValueDictionary
 
 import aiofiles
 import anyio
 
 from agent.sinks.base import ErrorClass, Outcome, Retry
 from agent.streams.batch import Batch
+
+_TURNS: WeakValueDictionary[int, anyio.Lock] = WeakValueDictionary()
+"""One writer of a descriptor at a time, whichever sink it is: two batches at once would mix their lines on a pipe."""
 
 
 class ConsoleSink:
@@ -21,8 +25,7 @@ class ConsoleSink:
     def __init__(self, fd: int = 1, *, destination: str = "standard output") -> None:
         self._fd = fd
         self.destination = destination
-        # One writer at a time: two batches at once would mix their lines on a pipe.
-        self._turn = anyio.Lock()
+        self._turn = _TURNS.setdefault(fd, anyio.Lock())
         # A thread of its own: a pipe that nobody reads holds neither the process nor anybody else's thread.
         self._thread = ThreadPoolExecutor(1, "console")
 

@@ -47,8 +47,12 @@ async def test_a_reader_that_went_away_may_come_back() -> None:
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-async def test_a_slow_reader_gets_everything_in_order(blocking: bool) -> None:
-    """More than a pipe holds, also where its owner made it non-blocking; batches sent at once do not mix."""
+@pytest.mark.parametrize("forwards", [1, 3])
+async def test_a_slow_reader_gets_everything_in_order(blocking: bool, forwards: int) -> None:
+    """More than a pipe holds, also where its owner made it non-blocking; batches sent at once do not mix.
+
+    Nor do those of several forwards, each with a sink of its own.
+    """
     reader, writer = os.pipe()
     os.set_blocking(writer, blocking)
     found: list[bytes] = []
@@ -59,11 +63,11 @@ async def test_a_slow_reader_gets_everything_in_order(blocking: bool) -> None:
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
-    sink = ConsoleSink(writer)
+    sinks = [ConsoleSink(writer) for _ in range(forwards)]
     lines = {letter: [letter * 1_000 + b"\n"] * 500 for letter in (b"a", b"b", b"c")}
     async with anyio.create_task_group() as group:
-        for some in lines.values():
-            group.start_soon(deliver, sink, batch(*some))
+        for number, some in enumerate(lines.values()):
+            group.start_soon(deliver, sinks[number % forwards], batch(*some))
     os.close(writer)
     thread.join()
 
