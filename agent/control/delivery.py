@@ -13,7 +13,7 @@ class ForwardStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str
     destination: str
-    """The endpoint in use, without credentials."""
+    """The endpoint in use, without credentials; where signals have endpoints of their own, each with its signals."""
     breaker: str
     """Circuit of that endpoint: `closed`, `half-open` or `open`."""
     trips: int

@@ -51,7 +51,9 @@ _FORWARD: dict[str, tuple[str, tuple[str, ...], str]] = {
     "forward_lag_seconds": ("gauge", _WHO, "How long the oldest undelivered byte has waited."),
     "forward_breaker_trips": ("counter", _WHO, "How often a circuit breaker opened."),
     "forward_breaker_state": ("gauge", (*_WHO, "state"), "1 for the state of the circuit of the endpoint in use."),
-    "forward_endpoint_in_use": ("gauge", (*_WHO, "endpoint"), "1 for the endpoint that the last batch went to."),
+    "forward_endpoint_in_use": (
+        "gauge", (*_WHO, "endpoint"), "1 for the endpoint that the last batch went to, or for that of each signal."
+    ),
     "forward_last_success_timestamp_seconds": ("gauge", _WHO, "When a batch was last taken, in Unix time."),
     "forward_last_failure_timestamp_seconds": ("gauge", _WHO, "When a try last failed, in Unix time."),
     **{

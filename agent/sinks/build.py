@@ -94,7 +94,12 @@ class BySignal:
 
     def __init__(self, sinks: Mapping[str, Sink]) -> None:
         self._sinks = sinks
-        self.destination = next(iter(sinks.values())).destination
+        self.destinations = {signal: sink.destination for signal, sink in sinks.items()}
+        signals: dict[str, list[str]] = {}
+        for signal, place in self.destinations.items():
+            signals.setdefault(place, []).append(signal)
+        every = [f"{place} ({', '.join(some)})" for place, some in signals.items()]
+        self.destination = ", ".join(every if len(every) > 1 else signals)
 
     def encode(self, batch: Batch) -> bytes:
         """As the sink of the batch's signal does."""

@@ -84,7 +84,8 @@ class OtlpSink:
             connections=options.connections,
             max_response=options.max_response,
         )
-        self.destination = place(parse_url(options.endpoint))
+        # A sink is made for all signals alike, or for one whose endpoint may be its own.
+        self.destination = place(parse_url(next(iter(options.signal_endpoints.values()), options.endpoint)))
 
     def __repr__(self) -> str:
         return f"<OtlpSink {self.destination} {self._options.encoding} {self._options.compression}>"

@@ -21,7 +21,7 @@ from agent.kit.errors import ConfigError, printable
 from agent.otlp import answer as answers
 from agent.otlp.envelope import Signal, join
 from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge, Unencodable
-from agent.sinks.http import Tls, place
+from agent.sinks.http import Tls
 from agent.sinks.otlp import USER_AGENT, OtlpOptions, basic, encoders, one_line, parse_url
 from agent.streams.batch import Batch
 
@@ -100,7 +100,7 @@ class GrpcSink:
         self._target = f"{host}:{port}"
         self._arguments = _arguments(options)
         self._channel: grpc.aio.Channel | None = None
-        self.destination = place(url)
+        self.destination = f"{url.scheme}://{self._target}"
 
     def __repr__(self) -> str:
         return f"<GrpcSink {self.destination} {self._options.compression}>"

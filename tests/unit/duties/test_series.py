@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from agent.config.forward import SignalRule
 from agent.metrics import PREFIX, Family, ForwardSeries
 from agent.streams.lag import Lag, fullness
 from agent.web.probes import resilience
@@ -50,6 +51,25 @@ def test_a_scrape_balances_and_speaks_opentelemetry(tmp_path: Path, server: Host
         summary.total_exports, summary.successful_exports, summary.failed_exports, summary.success_rate,
         summary.buffer_size,
     )  # fmt: skip
+
+
+def test_a_scrape_tells_where_each_signal_goes(tmp_path: Path, server: Hostile) -> None:
+    """A signal with an endpoint of its own is counted by that server's name; what all take together, by none."""
+    rules = {"traces": SignalRule(endpoint=server.url + "/v1/traces"), "endpoints": ("http://elsewhere",)}
+    with Yard(tmp_path, forward(server, **rules)) as yard:
+        registry = CollectorRegistry()
+        registry.register(ForwardSeries(yard.forwards.samples))
+        found = [one for family in registry.collect() for one in family.samples]
+
+    def servers(name: str) -> list[str]:
+        labels = [one.labels for one in found if one.name == f"otel_sdk_exporter_{name}"]
+        return [f"{one['server_address']}:{one['server_port']}" for one in labels]
+
+    assert [server.url.removeprefix("http://")] == servers("span_inflight")
+    assert ["elsewhere:80"] == servers("log_inflight")
+    assert [":"] == servers("operation_duration_seconds_count")
+    used = [one.labels["endpoint"] for one in found if one.name == f"{PREFIX}forward_endpoint_in_use"]
+    assert [server.url + "/v1/traces", "http://elsewhere"] == used
 
 
 @pytest.mark.parametrize("row", ForwardSeries.families, ids=lambda row: row.name)

@@ -57,6 +57,18 @@ async def test_a_signal_may_differ(server: Hostile) -> None:
     assert {"resourceLogs"} == set(json.loads(server.heard[1].raw))
 
 
+def test_where_each_signal_goes_is_told() -> None:
+    """Not the base URL alone, where nothing of a signal with an endpoint of its own is sent; one place is told once."""
+    rule = SignalRule(endpoint="http://me:secret@t:1/v1/traces?key=secret")
+    (sink,) = build(Forward(name="a", endpoints=("http://c:2",), traces=rule), SystemClock(), {})
+    (alike,) = build(
+        Forward(name="a", endpoints=("http://c:2",), logs=SignalRule(compression="none")), SystemClock(), {}
+    )
+
+    assert "http://t:1/v1/traces (traces), http://c:2 (logs, metrics)" == sink.destination
+    assert "http://c:2" == alike.destination
+
+
 async def test_credentials_in_an_endpoint_are_authentication(server: Hostile) -> None:
     """They may come from a variable, too."""
     url = server.url.replace("http://", "http://me:${env:PASSWORD}@")

@@ -326,6 +326,16 @@ def test_configured_for_all_or_for_one_signal() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "destination"),
+    [("http://h", "http://h:4317"), ("https://h", "https://h:443"), ("http://h:80", "http://h:80"),
+     ("http://me:secret@[::1]/", "http://[::1]:4317")],
+)  # fmt: skip
+def test_the_port_that_is_dialled_is_told(endpoint: str, destination: str) -> None:
+    """Also where the endpoint names none, which is not 80, or names the usual one of the web."""
+    assert destination == GrpcSink(OtlpOptions(endpoint=endpoint)).destination
+
+
 def test_grpcio_is_loaded_when_it_is_configured_and_needed_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody else pays for it."""
     code = "import sys, agent.app, agent.sinks.build; sys.exit('grpc' in sys.modules)"
