@@ -18,6 +18,7 @@ PLUGINS = "telemetry_agent.checks"
 
 Scope = Literal["auto", "host", "container"]
 Secret = Meta(extra={"secret": True})
+Url = Meta(extra={"url": True})
 _STREAK = re.compile(r"([1-9][0-9]{0,2})(?: of ([1-9][0-9]{0,2}))?")
 
 
@@ -259,9 +260,9 @@ class Stream(Check, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Collector(Check, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An OpenTelemetry Collector: its health_check endpoint and its own metrics."""
 
-    url: str = "http://127.0.0.1:13133/"
+    url: Annotated[str, Url] = "http://127.0.0.1:13133/"
     """Its health_check extension. Empty: not asked."""
-    metrics_url: str = ""
+    metrics_url: Annotated[str, Url] = ""
     """Its own metrics as Prometheus reads them, such as http://127.0.0.1:8888/metrics. Empty: not asked."""
     queue_warn: Share = Share("80%")
     """A sending queue filled this far is a warning; so is everything it refused or failed to send since the run

@@ -103,7 +103,7 @@ class SignalRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Environment: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and its siblings, also for LOGS and METRICS.
     """
 
-    endpoint: str = ""
+    endpoint: Annotated[str, Meta(extra={"url": True})] = ""
     """Whole URL, used as it is, instead of `endpoints`."""
     encoding: Literal["", "json", "protobuf", "grpc"] = ""
     """Encoding of requests."""
@@ -133,9 +133,10 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Patterns of the streams that are delivered, as in `files.include`."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where the first run begins in streams that are there already."""
-    endpoints: tuple[str, ...] = ("http://127.0.0.1:4318",)
+    endpoints: Annotated[tuple[str, ...], Meta(extra={"url": True})] = ("http://127.0.0.1:4318",)
     """Base URLs of OTLP receivers in order of preference: the next one is used while those before it fail.
-    `/v1/traces`, `/v1/logs` or `/v1/metrics` is added; for gRPC the URL has no path, and `https` means TLS.
+    `/v1/traces`, `/v1/logs` or `/v1/metrics` is added; for gRPC the URL has no path, and `https` means TLS. User and
+    password in one are sent as basic authentication, and hidden where the configuration is shown, as is a query.
     Environment: OTEL_EXPORTER_OTLP_ENDPOINT."""
     encoding: Literal["json", "protobuf", "grpc"] = "json"
     """Encoding of requests; `grpc` is protobuf over gRPC, for which the default endpoint is `http://127.0.0.1:4317`.

@@ -26,8 +26,6 @@ from agent.config.values import Kind, to_toml
 MARKERS = ("<!-- configuration reference -->", "<!-- end of configuration reference -->")
 """What encloses the reference in the README."""
 
-SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
-
 _WIDTH = 110
 
 _HEAD = f"""\
@@ -47,15 +45,10 @@ def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
     """
     values = dict(flat(loaded.config))
     return [
-        (key, shown(kind_of(key, values), value), loaded.origins[key])
+        (key, kind_of(key, values).shown(value), loaded.origins[key])
         for key, value in values.items()
         if key in loaded.origins
     ]
-
-
-def shown(kind: Kind, value: object) -> str:
-    """A value as TOML; one that is secret is not shown, but whether it is set is."""
-    return SECRET if kind.secret and value else to_toml(value)
 
 
 def commented_toml() -> str:

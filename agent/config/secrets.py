@@ -7,12 +7,19 @@ from collections.abc import Iterator
 from agent.config.keys import kind_of
 from agent.config.reload import flat
 from agent.config.schema import Config
+from agent.config.values import credentials
 
 
 def secret_texts(config: Config) -> set[str]:
-    """Every text in a key that is never shown, as it was configured: references to variables are not resolved."""
+    """Every text in a key that is never shown, as it was configured: references to variables are not resolved.
+
+    Of a URL that is shown without its credentials it is those.
+    """
     values = dict(flat(config))
-    return {text for key, value in values.items() if kind_of(key, values).secret for text in _texts(value)}
+    kinds = {key: kind_of(key, values) for key in values}
+    found = {text for key, value in values.items() if kinds[key].secret for text in _texts(value)}
+    urls = {text for key, value in values.items() if kinds[key].url for text in _texts(value)}
+    return found.union(*map(credentials, urls))
 
 
 def _texts(value: object) -> Iterator[str]:

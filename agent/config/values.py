@@ -6,7 +6,9 @@ A value that does not fit is a ValueError whose sentence says what would.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -16,6 +18,10 @@ from agent.kit.units import Duration, Share, Size
 
 OFF = ("", "off")
 """How a limit is switched off."""
+SECRET = "(secret)"  # noqa: S105 - what is shown instead of one
+
+_USER = re.compile(r"(?<=://)((?:\$\{[^}]*\}|[^/?#])*)@")
+_QUERY = re.compile(r"(?<=\?)[^#]+")
 
 
 class Kind:
@@ -42,6 +48,11 @@ class Kind:
         return bool(self.extra.get("secret"))
 
     @property
+    def url(self) -> bool:
+        """True for URLs, which are shown without the credentials in them."""
+        return bool(self.extra.get("url"))
+
+    @property
     def quantity(self) -> bool:
         """True for durations, sizes and percentages."""
         return self.parts[0] in (Duration, Size, Share)
@@ -50,6 +61,12 @@ class Kind:
         """The type in a few words, for the reference."""
         words = [_words(part) for part in self.parts]
         return " or ".join([*words, '`""` (off)'] if "off" in self.extra else words)
+
+    def shown(self, value: object) -> str:
+        """A value as TOML; one that is secret is not shown, but whether it is set is."""
+        if self.secret and value:
+            return SECRET
+        return to_toml(_without_credentials(value) if self.url else value)
 
     def convert(self, value: object) -> Any:
         """The value of a key in a TOML file, as the schema's type."""
@@ -66,7 +83,7 @@ class Kind:
         """The value of a key in the environment or on the command line. Lists are TOML arrays or comma-separated."""
         part = self.parts[0]
         if get_origin(part) is tuple:
-            return self.convert(_list(text))
+            return self.convert(self._list(text))
         if part is bool and text.lower() in ("true", "false"):
             return text.lower() == "true"
         if part is int and text.strip().lstrip("-").isdecimal():
@@ -74,6 +91,14 @@ class Kind:
         if part is float:
             return self.convert(_number(text))
         return self.convert(text)
+
+    def _list(self, text: str) -> object:
+        if not text.lstrip().startswith("["):
+            return [one.strip() for one in text.split(",")] if text else []
+        try:
+            return tomllib.loads(f"list = {text}")["list"]
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f'{self.shown(text)} is no list: {error}; write ["a", "b"] or a,b') from None
 
     def _quantity(self, value: object) -> Duration | Size | Share:
         if isinstance(value, str):
@@ -92,7 +117,7 @@ class Kind:
         if part is int and isinstance(value, int) and not isinstance(value, bool):
             return f"{value} is out of range: {why.removeprefix('Expected `int` ')}"
         wanted = self.describe().replace("`", "")
-        return f"{'the value' if self.secret else to_toml(value)} is of the wrong type, expected {wanted}"
+        return f"{'the value' if self.secret else self.shown(value)} is of the wrong type, expected {wanted}"
 
 
 def _words(part: Any) -> str:
@@ -121,13 +146,18 @@ def _number(text: str) -> float:
         raise ValueError(f"{text!r} is no number") from None
 
 
-def _list(text: str) -> object:
-    if not text.lstrip().startswith("["):
-        return [one.strip() for one in text.split(",")] if text else []
-    try:
-        return tomllib.loads(f"list = {text}")["list"]
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f'{text!r} is no list: {error}; write ["a", "b"] or a,b') from None
+def credentials(url: str) -> Iterator[str]:
+    """What is not shown of a URL: user and password, together and the password alone, and the query."""
+    for user in _USER.findall(url):
+        yield user
+        yield user.partition(":")[2]
+    yield from _QUERY.findall(url)
+
+
+def _without_credentials(value: object) -> object:
+    if isinstance(value, str):
+        return _QUERY.sub(SECRET, _USER.sub(f"{SECRET}@", value))
+    return [_without_credentials(one) for one in value] if isinstance(value, (tuple, list)) else value
 
 
 def to_toml(value: object) -> str:

@@ -47,6 +47,17 @@ def test_check_config_json_has_keys_origins_and_warnings(stage: Stage) -> None:
     assert answer["warnings"] == ["rotation.method copytruncate may lose records; in-place does not"]
 
 
+@pytest.mark.parametrize("text", ['["https://bob:hunter2@h:1"]', '"https://bob:hunter2@h:1"', "7"])
+def test_a_password_in_an_endpoint_is_not_printed(stage: Stage, text: str) -> None:
+    """Neither by the configuration, as text or JSON, nor by the error about a list that was forgotten."""
+    more = '[forward.logs]\nendpoint = "https://bob:hunter2@h:1/logs"\n'
+    (stage.directory.parent / "agent.toml").write_text(f'[[forward]]\nname = "a"\nendpoints = {text}\n{more}')
+    printed = "".join(str(part) for json in ([], ["--json"]) for part in stage.run("check-config", *json))
+
+    assert "forward[0].endpoints" in printed
+    assert "hunter2" not in printed
+
+
 def test_quiet_says_only_what_is_odd(stage: Stage) -> None:
     """As a unit's start or a pipeline wants it; where warnings are denied they are a finding."""
     assert (0, "", "") == stage.run("check-config", "--quiet")

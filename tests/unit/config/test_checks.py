@@ -6,7 +6,8 @@ import pytest
 
 from agent.config import changed
 from agent.config.checks import Disk, Http, Levels, Plugin, Streak
-from agent.config.render import SECRET, effective
+from agent.config.render import effective
+from agent.config.values import SECRET
 from agent.kit.errors import ConfigError
 from agent.kit.units import Duration, Share
 from tests.unit.config.conftest import Load

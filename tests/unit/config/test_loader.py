@@ -316,7 +316,7 @@ def test_wrong_value_says_what_would_be_right(load_text: Load, key: str, value: 
         ("rotation.max_size", "--set rotation.max_size: no value; write --set section.key=value"),
         ("rotation.max_size=1X", "--set: rotation.max_size: '1X' is no size; write a size such as"),
         ("retention.keep=two", '--set: retention.keep: "two" is of the wrong type, expected integer'),
-        ("files.include=[x", "--set: files.include: '[x' is no list: "),
+        ("files.include=[x", '--set: files.include: "[x" is no list: '),
         ("rotation=1", "--set: rotation is a table or in an array of tables; such are only read from the file"),
         (
             "stream[0].match=a",

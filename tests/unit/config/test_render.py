@@ -13,8 +13,9 @@ from msgspec import Meta
 from agent.config import Config, Forward, Health, load
 from agent.config.checks import KINDS, Check
 from agent.config.keys import fields, kinds, known, unnumbered, variants
-from agent.config.render import SECRET, commented_toml, effective, markdown_reference, shown
-from agent.config.values import Kind, to_toml
+from agent.config.render import commented_toml, effective, markdown_reference
+from agent.config.secrets import secret_texts
+from agent.config.values import SECRET, Kind, to_toml
 from tests.unit.config.conftest import Load
 
 ROOT = Path(__file__).parents[3]
@@ -107,7 +108,33 @@ def test_secret_is_not_shown() -> None:
     kind = Kind(Annotated[str, Meta(extra={"secret": True})])
 
     expected = [SECRET, to_toml(""), to_toml("x")]
-    assert expected == [shown(kind, "hunter2"), shown(kind, ""), shown(Kind(str), "x")]
+    assert expected == [kind.shown("hunter2"), kind.shown(""), Kind(str).shown("x")]
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("https://bob:hunter2@h:4318/a", "https://(secret)@h:4318/a"),
+        ("https://bob:hun@ter2@h", "https://(secret)@h"),
+        ("https://hunter2@[::1]:1", "https://(secret)@[::1]:1"),
+        ("https://bob:hunter2${file:/run/a}@h/", "https://(secret)@h/"),
+        ("${env:SCHEME}://bob:hunter2@h", "${env:SCHEME}://(secret)@h"),
+        ("http://h/v1/logs?key=hunter2#a", "http://h/v1/logs?(secret)#a"),
+        ("http://h:4318/a@b", "http://h:4318/a@b"),
+        ("${env:ENDPOINT}", "${env:ENDPOINT}"),
+    ],
+)
+def test_of_a_url_only_credentials_are_hidden(url: str, seen: str, load_text: Load) -> None:
+    """Where it leads can be read; what is hidden is also looked for in every text that others read."""
+    loaded = load_text(
+        f'[[forward]]\nname = "a"\nendpoints = ["http://b:1", "{url}"]\n[forward.logs]\nendpoint = "{url}"'
+    )
+    rows = {key: value for key, value, _ in effective(loaded)}
+
+    assert f'["http://b:1", "{seen}"]' == rows["forward[0].endpoints"]
+    assert f'"{seen}"' == rows["forward[0].logs.endpoint"]
+    assert ("hunter2" in url) == any("hunter2" in text for text in secret_texts(loaded.config))
+    assert not any("b:1" in text for text in secret_texts(loaded.config))
 
 
 @pytest.mark.parametrize("text", ['"', "\\", "a\nb\t\x00\x1f\x7f", "ä€😀", ""])
