@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -53,6 +53,7 @@ def problems(config: Config) -> Iterator[Problem]:
         if forward.name in {one.name for one in config.forward[:number]}:
             yield Problem(f"forward[{number}].name", f"is {forward.name!r}, as that of an entry before it")
         yield from feedback(config, forward, f"forward[{number}]")
+        yield from _shared(forward, config.forward[:number], f"forward[{number}].directory")
     yield from _alerts(config)
 
 
@@ -201,17 +202,28 @@ def _grpc(forward: Forward, section: str) -> Iterator[Problem]:
 
 def feedback(config: Config, forward: Forward, section: str) -> Iterator[Problem]:
     """A destination that leads back into what is watched: each record would come again, for ever."""
-    if forward.kind == "file" and forward.directory and config.files.directory:
-        # Links are followed here: the same directory by another name is a loop as well.
-        target, watched = os.path.realpath(forward.directory), os.path.realpath(config.files.directory)
-        if os.path.commonpath((target, watched)) in (target, watched):
-            what = f"is {forward.directory}, which lies in the watched directory or around it: a feedback loop"
-            yield Problem(f"{section}.directory", what, "name a directory beside it")
+    if forward.kind == "file" and _overlap(forward.directory, config.files.directory):
+        what = f"is {forward.directory}, which lies in the watched directory or around it: a feedback loop"
+        yield Problem(f"{section}.directory", what, "name a directory beside it")
     if forward.kind == "otlp" and config.web.listen:
         own = [*forward.endpoints, forward.traces.endpoint, forward.logs.endpoint, forward.metrics.endpoint]
         for endpoint in own:
             if _is_own(endpoint, config):
                 yield Problem(f"{section}.endpoints", "has the agent's own web.listen: a feedback loop")
+
+
+def _shared(forward: Forward, before: Iterable[Forward], key: str) -> Iterator[Problem]:
+    """A directory with another one's files: each is looked after by an engine of its own."""
+    for other in before:
+        if forward.kind == other.kind == "file" and _overlap(forward.directory, other.directory):
+            what = f"is {forward.directory}, which is the directory of forward {other.name}, lies in it or around it"
+            yield Problem(key, what, "name a directory of its own for each forward")
+
+
+def _overlap(one: str, other: str) -> bool:
+    """True when one directory is the other or lies in it; links are followed, as the same one may have two names."""
+    places = os.path.realpath(one), os.path.realpath(other)
+    return bool(one and other) and os.path.commonpath(places) in places
 
 
 def _is_own(endpoint: str, config: Config) -> bool:

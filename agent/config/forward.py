@@ -151,7 +151,7 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     proxy: Annotated[str, Meta(extra={"secret": True})] = ""
     """URL of an HTTP proxy. Empty: none, whatever HTTP_PROXY says."""
     directory: str = ""
-    """Where the kind `file` writes; outside the watched directory."""
+    """Where the kind `file` writes; outside the watched directory and those of other forwards."""
     max_record: Size = Size("64MiB")
     """A longer record is a dead letter, of which the first 64 KiB are kept."""
     dead_letters: Size = Size("32MB")

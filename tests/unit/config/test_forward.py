@@ -166,6 +166,21 @@ def test_a_destination_that_feeds_back_is_refused(load_text: Load, home: Path) -
     load_text(f'{head}{ONE}kind = "file"\ndirectory = "{home}/watched2"\n')
 
 
+@pytest.mark.parametrize("second", ["copies", "copies/", "./x/../copies", "link", "copies/below", "."])
+def test_two_file_forwards_do_not_share_a_directory(load_text: Load, home: Path, second: str) -> None:
+    """However it is spelled, or where one lies in the other: two engines would look after the same files."""
+    (home / "copies").mkdir()
+    (home / "link").symlink_to(home / "copies")
+    entry = '[[forward]]\nname = "{}"\nkind = "file"\ndirectory = "{}"\n'
+    with pytest.raises(ConfigError) as caught:
+        load_text(entry.format("a", home / "copies") + entry.format("b", f"{home}/{second}"))
+
+    assert ":8: forward[1].directory is" in str(caught.value)
+    assert "forward a" in str(caught.value)
+    assert "a directory of its own" in caught.value.hint
+    load_text(entry.format("a", home / "copies") + entry.format("b", home / "copies2"))
+
+
 def test_forwards_take_effect_at_a_start() -> None:
     """A reload says so."""
     assert needs_restart("forward[0].match")
