@@ -171,9 +171,10 @@ def parse_url(text: str) -> httpx.URL:
     hint = "write it as http://host:4318"
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL:
-        raise ConfigError("the endpoint is no URL", hint=hint) from None
-    if url.scheme not in ("http", "https") or not url.host:
+        host = url.host  # UnicodeError for an international name (xn--) that is none
+    except (httpx.InvalidURL, UnicodeError):
+        raise ConfigError("the endpoint is no URL with a valid host", hint=hint) from None
+    if url.scheme not in ("http", "https") or not host:
         raise ConfigError("the endpoint needs a scheme and a host", hint=hint)
     if url.port is not None and not 0 < url.port < 65536:
         raise ConfigError("the endpoint has a port that there is not", hint=hint)

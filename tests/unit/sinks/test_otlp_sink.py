@@ -660,6 +660,7 @@ async def test_a_missing_client_certificate_may_pass(tls_server: Hostile, author
         ({"endpoint": "ftp://host"}, "scheme"),
         ({"endpoint": "http://"}, "host"),
         ({"endpoint": "http://me:secret/x@host"}, "URL"),
+        ({"endpoint": "http://me:secret@xn--a:4318"}, "URL"),
         ({"endpoint": ""}, "scheme"),
         ({"signal_endpoints": {"logs": "nowhere"}}, "scheme"),
         ({"headers": {"key": "secret\nX-Other: 1"}}, "value"),
