@@ -61,9 +61,10 @@ class Alertmanager:
 def _endpoint(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host:
+        host = url.host
+    except (httpx.InvalidURL, UnicodeError):  # UnicodeError: an international name that is none
+        url, host = httpx.URL(""), ""
+    if url.scheme not in ("http", "https") or not host:
         raise ConfigError("one of its urls is no http:// or https:// address", hint='write "http://127.0.0.1:9093"')
     return url.copy_with(path=url.path.rstrip("/") + "/api/v2/alerts")
 
