@@ -1,8 +1,9 @@
 """Records that a destination refused for good, kept so that somebody can look at them and send them again.
 
 One JSON object a line in `dead-letters-NAME.jsonl` in the state directory. Bounded: at half of the limit the file
-becomes `.1`, and the one before that is removed and counted. A letter's id follows from its place in its stream, so the
-same record, refused again after a crash, is the same letter. Any thread may call.
+becomes `.1`; the letters of the one before that go and are counted, but not before the new ones are durable. A letter's
+id follows from its place in its stream, so the same record, refused again after a crash, is the same letter. Any thread
+may call.
 """
 
 from __future__ import annotations
@@ -84,41 +85,66 @@ class DeadLetters:
     def __init__(self, directory: Directory, consumer: str, *, limit: int = 32_000_000) -> None:
         self._directory = directory
         self._names = (f"dead-letters-{consumer}.jsonl.1", f"dead-letters-{consumer}.jsonl")
-        self._limit = limit // 2
+        self._limit = limit
         self._lock = threading.Lock()
+        self._gone: set[str] = set()
+        """Letters that had to go, and were not told yet because something failed behind that."""
 
     def append(self, letters: Iterable[Letter]) -> int:
-        """Make letters durable; how many old ones had to go for them. Raises OSError; some may be there twice then."""
-        lines = [msgspec.json.encode(one) + b"\n" for one in letters]
+        """Make letters durable; how many had to go for them, the oldest first. A letter above the limit is kept alone.
+
+        Raises OSError: some may be there twice then, and what went all the same is told by the next call.
+        """
+        lines = {one.id: msgspec.json.encode(one) + b"\n" for one in letters}
         if not lines:
             return 0
         with self._lock:
-            gone = self._make_room(sum(map(len, lines)))
-            fd = self._directory.open_append(self._names[1])
-            try:
-                if _torn(fd):
-                    lines.insert(0, b"\n")
-                disk.write_all(fd, b"".join(lines))
-                disk.sync_file(fd)
-            finally:
-                os.close(fd)
-            self._directory.sync()
+            if self._size(self._names[1]) + sum(map(len, lines.values())) <= self._limit // 2:
+                self._add(list(lines.values()))
+            else:
+                shares = _shares(lines, self._limit // 2)
+                for share in shares[-2:]:
+                    self._turn(share)
+                self._gone.update(*shares[:-2])
+            gone = len(self._gone)
+            self._gone.clear()
         return gone
 
-    def _make_room(self, size: int) -> int:
-        old, new = self._names
+    def _add(self, lines: list[bytes]) -> None:
+        fd = self._directory.open_append(self._names[1])
         try:
-            there = self._directory.stat(new).st_size
+            if _torn(fd):
+                lines.insert(0, b"\n")
+            disk.write_all(fd, b"".join(lines))
+            disk.sync_file(fd)
+        finally:
+            os.close(fd)
+        self._directory.sync()
+
+    def _turn(self, share: dict[str, bytes]) -> None:
+        """Begin another file with these; the one before is kept where there is room for both."""
+        old, new = self._names
+        fresh, content = f"{new}.next", b"".join(share.values())
+        disk.write_atomic(self._directory, fresh, content)
+        before = new if self._size(new) else old
+        fits = self._size(before) + len(content) <= self._limit
+        kept = share.keys() | {one.id for one in self._read(before) if fits}
+        self._gone |= {one.id for one in self.all()} - kept
+        if not fits:
+            self._directory.remove(old)
+        elif before == new:
+            self._directory.replace(new, old)
+        self._directory.replace(fresh, new)
+        self._directory.sync()
+
+    def _size(self, name: str) -> int:
+        try:
+            return self._directory.stat(name).st_size
         except FileNotFoundError:
             return 0
-        if not there or there + size <= self._limit:
-            return 0
-        gone = sum(1 for _ in self._read(old))
-        self._directory.replace(new, old)
-        return gone
 
     def all(self) -> Iterator[Letter]:
-        """Every letter once, oldest first; a line that a crash cut short is skipped."""
+        """Every letter once, oldest first; a line that a crash cut short, or that is damaged, is skipped."""
         seen: set[str] = set()
         for name in self._names:
             for one in self._read(name):
@@ -127,31 +153,56 @@ class DeadLetters:
                     yield one
 
     def remove(self, ids: Container[str]) -> int:
-        """Take letters out; how many there were. Raises OSError, then all are still there."""
-        count = 0
+        """Take letters out; how many there were. What cannot be read stays. Raises OSError, then some may be left."""
+        gone: set[str] = set()
         with self._lock:
             for name in self._names:
-                found = list(self._read(name))
-                kept = [one for one in found if one.id not in ids]
-                if len(kept) < len(found):
-                    content = b"".join(msgspec.json.encode(one) + b"\n" for one in kept)
-                    disk.write_atomic(self._directory, name, content)
-                    count += len({one.id for one in found} - {one.id for one in kept})
-        return count
+                found: set[str] = set()
+                kept: list[bytes] = []
+                for line, one in self._lines(name):
+                    if one and one.id in ids:
+                        found.add(one.id)
+                    else:
+                        kept.append(line)
+                if found:
+                    disk.write_atomic(self._directory, name, b"".join(kept))
+                    gone |= found
+        return len(gone)
 
     def _read(self, name: str) -> Iterator[Letter]:
+        return (one for _, one in self._lines(name) if one)
+
+    def _lines(self, name: str) -> Iterator[tuple[bytes, Letter | None]]:
+        """Each line of a file as it is, with the letter that it is."""
         try:
             fd = self._directory.open_read(name)
         except FileNotFoundError:
             return
         with os.fdopen(fd, "rb") as file:
             for line in file:
-                try:
-                    one = msgspec.json.decode(line, type=Letter)
-                    _ = one.content
-                except (msgspec.MsgspecError, UnicodeError, binascii.Error):
-                    continue
-                yield one
+                yield line, _letter(line)
+
+
+def _letter(line: bytes) -> Letter | None:
+    try:
+        one = msgspec.json.decode(line, type=Letter)
+        _ = one.content
+    except (msgspec.MsgspecError, UnicodeError, binascii.Error):
+        return None
+    return one
+
+
+def _shares(lines: dict[str, bytes], limit: int) -> list[dict[str, bytes]]:
+    """The lines in groups of so many bytes, or of one line; filled from the end, so that the newest fill theirs."""
+    shares: list[dict[str, bytes]] = []
+    room = 0
+    for one, line in reversed(lines.items()):
+        room -= len(line)
+        if room < 0:
+            shares.insert(0, {})
+            room = limit - len(line)
+        shares[0][one] = line
+    return [dict(reversed(share.items())) for share in shares]
 
 
 def owners(directory: Directory) -> list[str]:
