@@ -99,7 +99,9 @@ def replay(
     directory: WatchedDirectory = None,
     json: AsJson = False,
 ) -> None:
-    """Send dead letters again; what is taken now is deleted. Exits with 1 when some had to stay.
+    """Send dead letters again; what is taken now is deleted. Exits with 1 when not all of it was taken.
+
+    One of which the destination refuses a part (OTLP's partial success) is taken: it does not say which part.
 
     Example: telemetry-agent dead-letters replay collector
     """
@@ -110,9 +112,10 @@ def replay(
     if json:
         print_json(done)
     else:
+        lost = f", {count(done.rejected, 'item')} of them refused and lost" if done.rejected else ""
         kept = f", {count(done.kept, 'letter')} kept: {done.message}" if done.kept else ""
-        screen().print(f"{count(done.sent, 'letter')} sent{kept}.")
-    if done.kept:
+        screen().print(f"{count(done.sent, 'letter')} sent{lost}{kept}.")
+    if done.kept or done.rejected:
         raise typer.Exit(FAILED)
 
 

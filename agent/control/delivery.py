@@ -80,6 +80,8 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
     sent: int = 0
     kept: int = 0
+    rejected: int = 0
+    """Spans, log records and data points of the sent ones that the destination refused by a partial success: lost."""
     message: str = ""
     """Why some were kept."""
 

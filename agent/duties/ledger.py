@@ -125,6 +125,11 @@ class Book:
             self._fail(reason)
             self._time(seconds)
 
+    def rejected(self, items: int) -> None:
+        """A destination refused so many items of a dead letter that it took."""
+        with self._lock:
+            self._ledger.rejected += items
+
     def left_out(self, part: Part) -> None:
         """A part is not sent any more, though nobody refused it."""
         with self._lock:

@@ -254,14 +254,14 @@ class Sender:
                 raise _NotAskedError(f"{type(error).__name__}: {error}", ErrorClass.DEFECT) from error
         return part.encoded[1]
 
-    async def replay(self, part: Part) -> None:
+    async def replay(self, part: Part) -> Outcome:
         """Send one part once, outside the order and the books. Raises Retry or Reject."""
         await self._encoded(self.failover.targets[self.failover.current], part)
         lease = self.failover.pick()
         if lease is None:
             raise Retry("every endpoint's circuit is open", ErrorClass.UNAVAILABLE)
         try:
-            await self._try(lease, part)
+            return await self._try(lease, part)
         except Retry:
             self.failover.failed(lease)
             raise

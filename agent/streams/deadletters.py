@@ -87,6 +87,8 @@ class DeadLetters:
         self._names = (f"dead-letters-{consumer}.jsonl.1", f"dead-letters-{consumer}.jsonl")
         self._limit = limit
         self._lock = threading.Lock()
+        self.sending = threading.Lock()
+        """Held by whoever sends them again: one at a time."""
         self._gone: set[str] = set()
         """Letters that had to go, and were not told yet because something failed behind that."""
 

@@ -77,6 +77,19 @@ def test_letters_are_listed_shown_and_dropped(shipped: Stage) -> None:
     assert "no dead letters" in shipped.run("dead-letters", "list")[1]
 
 
+def test_a_replay_tells_what_the_destination_refused_of_it(shipped: Stage, server: Hostile) -> None:
+    """A letter whose spans were not all taken is sent, and the command fails: something is lost."""
+    two = span(20).replace(b'{"name":"n20"}', b'{"name":"n20"},{"name":"n21"}')
+    with Yard(shipped.directory, forward(server)) as yard:
+        server.will(Say(400), Say(body=b'{"partialSuccess":{"rejectedSpans":"1"}}'))
+        yard.write(two)
+        yard.run(settled(yard, 1))
+    (_, letter) = json.loads(shipped.run("dead-letters", "list", "--json")[1])
+
+    code, out, _ = shipped.run("dead-letters", "replay", "out", letter["id"])
+    assert (1, "1 letter sent, 1 item of them refused and lost.\n") == (code, out)
+
+
 def test_a_running_agent_is_asked(shipped: Stage, server: Hostile) -> None:
     """Through its socket: cursors, a reset that sends again, letters that are sent again."""
     server.will(Say(400), Say())
