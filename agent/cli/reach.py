@@ -165,9 +165,10 @@ def findings(config: Config) -> list[Finding]:
 
 
 def records(
-    config: Config, stream: str, *, start: int | None, since: float | None, follow: bool, stop: Callable[[], bool]
-) -> Iterator[bytes]:
+    config: Config, stream: str, *, start: int | None, since: float | None, follow: bool,
+    left_out: Callable[[int, int, str], None],
+) -> Iterator[bytes]:  # fmt: skip
     """The stream's bytes: from position `start`, or of what was written after the time `since`, else all."""
     from agent.streams.follow import records as read
 
-    return read(config, stream, start=start, since=since, follow=follow, stop=stop)
+    return read(config, stream, start=start, since=since, follow=follow, left_out=left_out)

@@ -9,8 +9,10 @@ from agent.kit.clock import Clock, SystemClock
 from agent.kit.errors import AgentError, CorruptError
 from agent.streams import names, segment
 from agent.streams.engine import Engine, peek
-from agent.streams.reader import read
+from agent.streams.live import Live
+from agent.streams.reader import CHUNK, LONGEST, read, record_start
 from agent.streams.recognise import open_live, recognise
+from agent.streams.segment import SegmentReader
 from agent.streams.views import View, view
 
 POLL = 0.25
@@ -83,30 +85,79 @@ def records(
     since: float | None = None,
     follow: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    left_out: Callable[[int, int, str], None] = lambda _start, _end, _why: None,
     clock: Clock | None = None,
 ) -> Iterator[bytes]:
     """A stream's bytes, from position `start`, or from what was sealed or written after the time `since`, else all.
 
-    With `follow` it goes on until `stop()`. An unterminated last line is not given. Raises AgentError for an
-    unknown stream, FileNotFoundError for an unknown directory.
+    With `follow` it goes on until `stop()`. An unterminated last line is not given. `left_out` is told what cannot be
+    read, from where, to where and why, before what comes behind it. Raises AgentError for an unknown stream,
+    FileNotFoundError for an unknown directory.
     """
     time = clock or SystemClock()
     with peek(config, time) as engine:
         follower = Follower(engine, stream)
         now = follower.view()
-        position = now.first if start is None else start
+        first = now.first if start is None else start
         if since is not None:
-            position = max(position, now.sealed_since(since))
+            first = max(first, now.sealed_since(since))
+        if start is None and first == now.first:
+            _tell_damaged(now, left_out)
+        position = _begin(now, first)
         while not stop():
-            run = read(now, position, follower.view)
+            run = read(now, position, follower.view, longest=LONGEST)
             if run is None:
                 if not follow:
                     return
                 time.sleep(POLL)
                 now = follower.view()
                 continue
-            if data := run.data:
+            if run.skipped:
+                left_out(run.start - run.skipped, run.start, run.why)
+            if run.cut:
+                yield from _pieces(follower, max(run.start, first), run.end)
+            elif data := run.data[max(0, first - run.start) :]:
                 yield data
             position = run.end
             if position >= now.sealed:
                 now = follower.view()
+
+
+def _tell_damaged(now: View, left_out: Callable[[int, int, str], None]) -> None:
+    """What lies before the first readable segment: behind that the reader finds such gaps itself."""
+    for one in now.damaged:
+        if one.start < now.first:
+            left_out(one.start, min(one.end, now.first), "damaged: no readable index")
+
+
+def _begin(now: View, position: int) -> int:
+    """Where to read from to get at `position`: of the live file only whole records are read."""
+    if position <= now.sealed:
+        return position
+    try:
+        return record_start(now, position)
+    except OSError:
+        return now.sealed
+
+
+def _pieces(follower: Follower, start: int, end: int) -> Iterator[bytes]:
+    """A record too long to be read at once. Raises CorruptError where it goes meanwhile, OSError."""
+    now = follower.view()
+    while now.sealed <= start < end:
+        with Live.open(now.place.home, now.leaf) as live:
+            data = live.read(start - now.base, min(CHUNK, end - start))
+        before, now = now, follower.view()
+        if now.sealed > start or (now.base, now.identity) != (before.base, before.identity) or not data:
+            break  # what was read may be half punched, or another file's
+        yield data
+        start += len(data)
+    for one in now.segments:
+        if one.extent.start <= start < min(end, one.extent.end):
+            with SegmentReader(one) as reader:
+                for member in reader.members(start):
+                    if member.position >= end:
+                        return
+                    yield reader.content(member)[max(0, start - member.position) : end - member.position]
+            return
+    if start < end:
+        raise CorruptError("the record went while it was read", position=start)

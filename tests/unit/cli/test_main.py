@@ -224,6 +224,7 @@ from agent.cli import main, reach
 def records(config, stream, **options):
     assert (stream, options["start"], options["follow"]) == ("a.json", 5, False), options
     yield from [b"\\xff\\x00 bytes as they are\\n"] * {times}
+    {then}
 reach.records = records
 sys.exit(main(["--directory", {directory!r}, "cat", "a.json", "--from", "5"]))
 """
@@ -231,15 +232,27 @@ sys.exit(main(["--directory", {directory!r}, "cat", "a.json", "--from", "5"]))
 
 def test_cat_writes_bytes_as_they_are(stage: Stage) -> None:
     """Nothing is decoded, so what is no UTF-8 survives."""
-    script = CAT.format(times=2, directory=str(stage.directory))
+    script = CAT.format(times=2, then="", directory=str(stage.directory))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
 
     assert (done.stdout, done.stderr) == (b"\xff\x00 bytes as they are\n" * 2, b"")
 
 
+def test_cat_tells_what_it_leaves_out_and_fails(stage: Stage) -> None:
+    """On standard error, so that what can be read stays as it is: which stream, from where to where, and why."""
+    script = CAT.format(times=1, then='options["left_out"](30, 1530, "damaged")', directory=str(stage.directory))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+
+    assert (1, b"\xff\x00 bytes as they are\n") == (done.returncode, done.stdout)
+    assert [
+        "error: 1,500 bytes left out, positions 30 to 1530: damaged",
+        "where: a.json",
+    ] == done.stderr.decode().splitlines()[:2]
+
+
 def test_cat_dies_quietly_with_its_reader(stage: Stage) -> None:
     """`cat | head` ends by SIGPIPE without a word, as cat(1) does."""
-    script = CAT.format(times=10_000_000, directory=str(stage.directory))
+    script = CAT.format(times=10_000_000, then="", directory=str(stage.directory))
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

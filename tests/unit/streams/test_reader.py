@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -218,6 +219,96 @@ def test_records_of_another_process_directory(bench: Bench) -> None:
 
     assert big(0, 70) == b"".join(follow.records(bench.config, LEAF, clock=bench.clock))
     assert big(33, 70) == b"".join(follow.records(bench.config, LEAF, start=33_000, clock=bench.clock))
+
+
+@pytest.mark.parametrize("start", [1, 33_500, 59_999, 60_000, 60_001, 65_500, 69_999, 70_000, 70_003, 10**15])
+def test_a_stream_from_the_middle_of_a_record(bench: Bench, start: int) -> None:
+    """Any byte of it, sealed or live, and also where there is none yet."""
+    half_sealed(bench)
+
+    assert big(0, 70)[start:] == b"".join(follow.records(bench.config, LEAF, start=start, clock=bench.clock))
+
+
+LONG = b"x" * (5 << 19) + b"\n"
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("start", [0, 1000, 2000, 2_000_000])
+def test_a_record_too_long_to_be_read_at_once_comes_whole(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, sealed: bool, start: int
+) -> None:
+    """In pieces, so that it takes no memory; nothing of it is left out and nothing is glued to it."""
+    monkeypatch.setattr(follow, "LONGEST", 1 << 20)
+    data = big(0, 1) + LONG + big(2, 4)
+    bench.writer().write(data)
+    bench.look()
+    if sealed:
+        bench.rotate()
+    pieces = list(follow.records(bench.config, LEAF, start=start, clock=bench.clock))
+
+    assert data[start:] == b"".join(pieces)
+    assert max(map(len, pieces)) <= 1 << 20
+
+
+def test_a_long_record_that_is_sealed_while_it_is_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of it comes from its segment: its place in the live file is a hole by then."""
+    monkeypatch.setattr(follow, "LONGEST", 1 << 20)
+    bench.writer().write(LONG + big(1, 2))
+    bench.look()
+    found = follow.records(bench.config, LEAF, clock=bench.clock)
+    first = next(found)
+    bench.rotate()
+
+    assert LONG + big(1, 2) == first + b"".join(found)
+
+
+Gaps = list[tuple[int, int, str]]
+
+
+def test_what_cannot_be_read_is_told(bench: Bench) -> None:
+    """Where, how much and why; what lies around it is given."""
+    half_sealed(bench)
+    one = bench.stream().segments[1]
+    damage(one.path, 200)
+    gaps: Gaps = []
+    data = follow.records(bench.config, LEAF, left_out=lambda *gap: gaps.append(gap), clock=bench.clock)
+
+    seen = b"".join(data)
+    assert 70_000 - len(seen) == sum(end - start for start, end, _ in gaps) > 0
+    assert all(20_000 <= start < end <= 40_000 and why.startswith("damaged") for start, end, why in gaps)
+
+
+def test_a_segment_without_an_index_is_told_also_as_the_first(bench: Bench) -> None:
+    """Nothing is read before it by which it would be missed."""
+    half_sealed(bench)
+    one = bench.stream().segments[0]
+    damage(one.path, os.path.getsize(one.path) - 20)
+    gaps: Gaps = []
+    data = follow.records(bench.config, LEAF, left_out=lambda *gap: gaps.append(gap), clock=bench.clock)
+
+    assert big(20, 70) == b"".join(data)
+    assert [(0, 20_000, "damaged: no readable index")] == gaps
+
+
+def test_what_was_asked_for_and_is_kept_no_more_is_told(bench: Bench) -> None:
+    """From a position on; without one a stream begins with what there is."""
+    half_sealed(bench)
+    os.unlink(bench.stream().segments[0].path)
+    gaps: Gaps = []
+
+    for start in (None, 500):
+        data = follow.records(
+            bench.config, LEAF, start=start, left_out=lambda *gap: gaps.append(gap), clock=bench.clock
+        )
+        assert big(20, 70) == b"".join(data)
+    assert [(500, 20_000, "retired or lost")] == gaps
+
+
+def damage(path: str, at: int) -> None:
+    """Overwrite some bytes of a file."""
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(b"\0" * 16)
 
 
 def test_since_a_time(bench: Bench) -> None:
