@@ -155,7 +155,7 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_record: Size = Size("64MiB")
     """A longer record is a dead letter, of which the first 64 KiB are kept."""
     dead_letters: Size = Size("32MB")
-    """Space for records that were refused for good; the oldest go when it is used up."""
+    """Space for records that were refused for good; the oldest go when it is used up, the newest never."""
     batch: Batching = Batching()
     """How records are put together."""
     retry: Retrying = Retrying()

@@ -187,8 +187,9 @@ class Forwards:
     def drop_letters(self, consumer: str, ids: list[str], *, timeout: float = 30.0) -> int:  # noqa: ARG002 - as above
         """Delete dead letters."""
         chosen = self._consumer(consumer)
-        picked = pick(chosen.letters.all(), ids)
-        count = chosen.letters.remove({one.id for one in picked})
+        with chosen.letters.alone():
+            picked = pick(chosen.letters.all(), ids)
+            count = chosen.letters.remove({one.id for one in picked})
         self._trails[consumer].dropped(picked)
         return count
 

@@ -11,7 +11,6 @@ from agent.control import Replayed
 from agent.duties.parcel import Part, Records, pack
 from agent.duties.shipper import Consumer
 from agent.kit import log
-from agent.kit.errors import LockedError
 from agent.sinks.base import ErrorClass, Reject, Retry
 from agent.streams.deadletters import Letter, pick
 
@@ -34,16 +33,9 @@ async def replay(consumer: Consumer, ids: list[str]) -> Replayed:
 
     Raises LockedError while another call sends letters of this consumer, UnknownError.
     """
-    if not consumer.letters.sending.acquire(blocking=False):
-        raise LockedError(
-            f"the dead letters of {consumer.name} are being sent again already",
-            hint=f"wait until that is done; `telemetry-agent dead-letters list {consumer.name}` shows what is left",
-        )
-    try:
+    with consumer.letters.alone():
         chosen = await anyio.to_thread.run_sync(lambda: pick(consumer.letters.all(), ids))
         done = await _replay(consumer, chosen)
-    finally:
-        consumer.letters.sending.release()
     _log.info(
         "dead letters sent again", forward=consumer.name, sent=done.sent, kept=done.kept, rejected_items=done.rejected,
         why=done.message,

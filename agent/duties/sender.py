@@ -32,6 +32,7 @@ from agent.kit.loops import Failures
 from agent.kit.priority import WORK
 from agent.kit.retry import Backoff, Failover, Lease
 from agent.kit.steps import reach
+from agent.kit.words import count
 from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, Sink, TooLarge
 from agent.streams.batch import Batch
 
@@ -162,7 +163,7 @@ class Sender:
         parcel.state = outcome.state if outcome.state is not None else parcel.state
         self._end_outage("delivery works again")
         if outcome.rejected:
-            self._trail.state(False, f"{outcome.rejected} items of a batch were refused: {outcome.message}", _LOOK)
+            self._trail.state(False, f"{count(outcome.rejected, 'item')} of a batch refused: {outcome.message}", _LOOK)
         else:
             self._trail.state(True)
         if (outcome.rejected or outcome.message) and self._partials.failed(self._clock.monotonic())[1]:

@@ -207,7 +207,7 @@ class Consumer:
         gone = self.letters.append(self._letter(one, parcel, now) for one in parcel.refused)
         if gone:
             self._trail.audit("loss", reason="dead_letters", forward=self.name, records=gone)
-            _log.warning("old dead letters had to go for new ones", forward=self.name, letters=gone,
+            _log.warning("dead letters had to go for want of room", forward=self.name, letters=gone,
                          hint="replay or drop them in time, or give them more space: forward.dead_letters")  # fmt: skip
         reach("ship.buried")
         if not parcel.given_up:

@@ -39,7 +39,7 @@ _FORWARD: dict[str, tuple[str, tuple[str, ...], str]] = {
     "forward_sent_bytes": ("counter", _WHO, "Bytes of bodies that destinations took, as sent."),
     "forward_rejected_items": ("counter", _WHO, "Spans, log records and data points refused by partial successes."),
     "forward_discarded_answers": ("counter", _WHO, "Answers to accepted batches that could not be used."),
-    "forward_dropped_dead_letters": ("counter", _WHO, "Old dead letters deleted to make room for new ones."),
+    "forward_dropped_dead_letters": ("counter", _WHO, "Dead letters deleted for want of room."),
     "forward_waited_batches": ("counter", _WHO, "Batches that waited on disk because no endpoint might be asked."),
     "forward_exports": ("counter", (*_WHO, "outcome"), "Exports that came to their end, by outcome."),
     "forward_retries": ("counter", (*_WHO, "error"), "Tries that failed for a reason that may pass, by class."),

@@ -14,13 +14,14 @@ import re
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Container, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import msgspec
 
 from agent.kit import disk
 from agent.kit.disk import Directory
-from agent.kit.errors import UnknownError
+from agent.kit.errors import LockedError, UnknownError
 
 _FILE = re.compile(r"dead-letters-([A-Za-z0-9_-]{1,64})\.jsonl(?:\.1)?")
 
@@ -87,8 +88,8 @@ class DeadLetters:
         self._names = (f"dead-letters-{consumer}.jsonl.1", f"dead-letters-{consumer}.jsonl")
         self._limit = limit
         self._lock = threading.Lock()
-        self.sending = threading.Lock()
-        """Held by whoever sends them again: one at a time."""
+        self._consumer = consumer
+        self._busy = threading.Lock()
         self._gone: set[str] = set()
         """Letters that had to go, and were not told yet because something failed behind that."""
 
@@ -144,6 +145,19 @@ class DeadLetters:
             return self._directory.stat(name).st_size
         except FileNotFoundError:
             return 0
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else sends or drops letters meanwhile. Raises LockedError while somebody does."""
+        if not self._busy.acquire(blocking=False):
+            raise LockedError(
+                f"the dead letters of {self._consumer} are being sent again already",
+                hint=f"wait until that is done; `dead-letters list {self._consumer}` shows what is left",
+            )
+        try:
+            yield
+        finally:
+            self._busy.release()
 
     def all(self) -> Iterator[Letter]:
         """Every letter once, oldest first; a line that a crash cut short, or that is damaged, is skipped."""

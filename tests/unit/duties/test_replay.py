@@ -155,6 +155,8 @@ def test_one_replay_at_a_time(tmp_path: Path, server: Hostile) -> None:
             group.start_soon(first)
             await anyio.lowlevel.checkpoint()
             with pytest.raises(LockedError, match="wait until that is done"):
+                yard.forwards.drop_letters("out", [])
+            with pytest.raises(LockedError, match="wait until that is done"):
                 await replay.replay(consumer, [])
         done.append(await replay.alone(consumer, []))
 

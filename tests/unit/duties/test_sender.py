@@ -317,7 +317,7 @@ def test_partial_successes_are_told_not_repeated(
     with Yard(tmp_path, forward(server, batch=small(1, in_flight=1))) as yard:
         yard.write(spans(0, 5))
         yard.run(settled(yard, 5))
-        assert ("degraded", "1 items of a batch were refused: no room") == part(yard)
+        assert ("degraded", "1 item of a batch refused: no room") == part(yard)
 
     assert ["partial success"] == told
 
