@@ -4,7 +4,9 @@ Invariants:
 
 - A batch is read only when what it takes at its largest fits below the limit, beside what is in use and what was
   granted before and may still be taken. What does not fit waits on disk.
-- From `TIGHT` of the limit on batches are small and a consumer has one under way; nothing may begin beyond `FULL`.
+- From `TIGHT` of the limit on batches are small and a consumer has one under way; nothing may begin beyond `FULL`, but
+  for what cannot be less (`decide`).
+- No consumer waits for long unless people are told who, for how much, and what to do.
 - Without a limit everything is granted.
 
 How much a batch takes was measured, as multiples of its records' bytes, and rounded up: `WEIGHTS`.
@@ -36,7 +38,7 @@ LEAST = 128 << 10
 SPARE = 2 << 20
 """Segments are read by the member: so much may be read beyond a batch."""
 LONGEST = 1 << 20
-"""A record of so many bytes is always read, however low the limit."""
+"""A record of so many bytes is no dead letter for want of memory, however low the limit: at worst it waits."""
 
 _FRESH = 0.05
 """Seconds for which a measurement serves; what is granted meanwhile is counted beside it."""
@@ -74,13 +76,22 @@ class Ask(NamedTuple):
     """It has batches under way."""
     whole: bool = False
     """It cannot be less: a long record, or a batch that is sent again."""
+    who: str = ""
+    """The consumer."""
 
 
 def decide(memory: Memory, reserved: int, ask: Ask) -> int:
-    """How many bytes may be read now; 0: wait. `reserved` bytes are granted and not in use yet."""
+    """How many bytes may be read now; 0: wait. `reserved` bytes are granted and not in use yet.
+
+    What cannot be less, and waits for no batch of its own consumer, has nothing to wait for where the agent alone fills
+    the memory: it would stand for ever, and all behind it. So it may have all below the limit itself; weights say what
+    is taken at most. Beyond that it does wait: killed, the agent would read the same batch at its next start and be
+    killed again, and capture would end with delivery.
+    """
     if not memory.limit:
         return ask.bytes
-    room = int(FULL * memory.limit) - memory.used - reserved - SPARE
+    most_used = memory.limit if ask.whole and not ask.busy else int(FULL * memory.limit)
+    room = most_used - memory.used - reserved - SPARE
     if ask.whole:
         return ask.bytes if ask.bytes * ask.weight.read <= room else 0
     most = min(ask.bytes, room // ask.weight.read)
@@ -123,8 +134,10 @@ class Budget:
         self._measured = self._trimmed = float("-inf")
         self._reserved = 0
         self._state: MemoryState = "unlimited"
-        self._waiting_since: float | None = None
-        self._told = False
+        self._waiting: dict[str, float] = {}
+        """Consumers that wait for memory, and since when."""
+        self._told: str | None = None
+        """Of which of them people were told."""
         self.pauses = 0
         self._first = self._measure(clock.monotonic())
 
@@ -190,35 +203,40 @@ class Budget:
         return self._memory
 
     def _note(self, memory: Memory, ask: Ask, granted: int, now: float) -> None:
-        """Keep state and counts; people are told only of a wait that lasts."""
+        """Keep state and counts; people are told only of a wait that lasts, and whose it is."""
         if granted:
-            self._state, self._waiting_since = _state(memory), None
-            self._tell(memory, waiting=False)
+            self._waiting.pop(ask.who, None)
+            self._state = "paused" if self._waiting else _state(memory)
+            if self._told == ask.who:
+                self._tell_end(memory)
             return
         if ask.busy and TIGHT <= memory.share < FULL:
-            self._state = "tight"  # one batch at a time, and it is under way
+            if not self._waiting:
+                self._state = "tight"  # one batch at a time, and it is under way
             return
         if self._state != "paused":
             self.pauses += 1
         self._state = "paused"
         if ask.busy:  # it waits for its own batches, which is no trouble
             return
-        self._waiting_since = now if self._waiting_since is None else self._waiting_since
-        if now - self._waiting_since >= _PATIENCE:
-            self._tell(memory, waiting=True)
+        if now - self._waiting.setdefault(ask.who, now) >= _PATIENCE and self._told is None:
+            self._tell(memory, ask)
 
-    def _tell(self, memory: Memory, *, waiting: bool) -> None:
-        if waiting == self._told:
-            return
-        self._told = waiting
-        used = f"{memory.used >> 20} of {memory.limit >> 20} MiB are in use ({memory.source})"
-        if waiting:
-            _log.warning("delivery waits for memory", used=memory.used, limit=memory.limit, source=memory.source)
-            hint = "records wait on disk; raise the limit, or lower forward.batch.max_bytes and in_flight"
-            self._report("degraded", f"delivery waits for memory: {used}", hint)
-        else:
-            _log.info("delivery goes on, there is memory again", used=memory.used, limit=memory.limit)
-            self._report("ok", "", "")
+    def _tell(self, memory: Memory, ask: Ask) -> None:
+        self._told = ask.who
+        _log.warning("delivery waits for memory", forward=ask.who, used=memory.used, limit=memory.limit,
+                     source=memory.source)  # fmt: skip
+        what = f"{memory.used >> 20} of {memory.limit >> 20} MiB are in use ({memory.source})"
+        hint = "records wait on disk; raise the limit, or lower forward.batch.max_bytes and in_flight"
+        if ask.whole:
+            what += f", {ask.bytes:,} bytes that cannot be divided may take {ask.bytes * ask.weight.read >> 20} more"
+            hint = "records wait on disk; raise the limit, or lower forward.max_record: longer ones are dead letters"
+        self._report("degraded", f"delivery to {ask.who} waits for memory: {what}", hint)
+
+    def _tell_end(self, memory: Memory) -> None:
+        self._told = None
+        _log.info("delivery goes on, there is memory again", used=memory.used, limit=memory.limit)
+        self._report("ok", "", "")
 
 
 def _state(memory: Memory) -> MemoryState:

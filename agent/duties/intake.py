@@ -35,6 +35,7 @@ class Intake:
         self, forward: Forward, views: Views, cursors: Cursors, clock: Clock, budget: Budget, process: Chain | None,
         skipped: Callable[[View, int, int, str], None], corrupt: Callable[[CorruptError], None],
     ) -> None:  # fmt: skip
+        self._name = forward.name
         self._batch = forward.batch
         self._cursors = cursors
         self._clock = clock
@@ -93,8 +94,8 @@ class Intake:
     def _wish(self, busy: bool) -> Ask:
         busy = busy or bool(self._prepared)
         if self.source.wanted:
-            return Ask(self.source.wanted, self._weight, busy, whole=True)
-        return Ask(min(self._ceiling, self._batch.max_bytes), self._weight, busy)
+            return Ask(self.source.wanted, self._weight, busy, whole=True, who=self._name)
+        return Ask(min(self._ceiling, self._batch.max_bytes), self._weight, busy, who=self._name)
 
     def _find(self, grant: Grant, now: float) -> tuple[Parcel | None, float | None]:
         """What the source has within the grant, which goes with the batch; without one it is given back."""

@@ -51,15 +51,22 @@ def of_100(used: int) -> Memory:
         (91, 0, Ask(4 * MIB, JSON), 0),
         (20, 0, Ask(100, JSON), 100),
         (20, 0, Ask(9 * MIB, JSON, whole=True), 9 * MIB),
-        (20, 0, Ask(10 * MIB, JSON, whole=True), 0),
+        (20, 0, Ask(10 * MIB, JSON, busy=True, whole=True), 0),
+        (20, 0, Ask(11 * MIB, JSON, whole=True), 11 * MIB),
+        (20, 2, Ask(11 * MIB, JSON, whole=True), 0),
+        (92, 0, Ask(MIB, JSON, whole=True), 0),
         (20, 0, Ask(9 * MIB, WEIGHTS["protobuf"]), (70 * MIB - SPARE) // 15),
     ],
     ids=["fits", "less", "beside others", "others first", "not worth a request",
          "small when tight", "one when tight", "two before", "full",
-         "tiny", "whole", "whole but too much", "protobuf takes more"],
+         "tiny", "whole", "whole, own batches first", "whole up to the limit", "whole beside others",
+         "whole but too much", "protobuf takes more"],
 )  # fmt: skip
 def test_what_may_be_read(used: int, reserved: int, ask: Ask, granted: int) -> None:
-    """What is in use, what was granted and what is asked for stay below nine tenths of the limit together."""
+    """What is in use, what was granted and what is asked for stay below nine tenths of the limit together.
+
+    What cannot be less may reach the limit itself, once its consumer has nothing under way: else it stood for ever.
+    """
     assert granted == decide(of_100(used), reserved * MIB, ask)
 
 
@@ -90,21 +97,42 @@ def test_people_are_told_of_a_wait_that_lasts_and_of_its_end() -> None:
     told: list[tuple[str, str, str]] = []
     budget = Budget(clock, reader, lambda *one: told.append(one))
 
-    assert budget.ask(Ask(MIB, JSON)) is None
+    assert budget.ask(Ask(MIB, JSON, who="out")) is None
     assert ("paused", 1) == (budget.own().memory_state, budget.own().memory_pauses)
     clock.advance(9)
-    assert budget.ask(Ask(MIB, JSON)) is None
+    assert budget.ask(Ask(MIB, JSON, who="out")) is None
     assert [] == told
     clock.advance(2)
-    assert budget.ask(Ask(MIB, JSON)) is None
+    assert budget.ask(Ask(MIB, JSON, who="out")) is None
     reader.used = 20 * MIB
     clock.advance(1)
-    assert budget.ask(Ask(MIB, JSON)) is not None
+    assert budget.ask(Ask(MIB, JSON, who="out")) is not None
 
     assert ["degraded", "ok"] == [state for state, _, _ in told]
-    assert "delivery waits for memory: 95 of 100 MiB are in use (a test)" == told[0][1]
+    assert "delivery to out waits for memory: 95 of 100 MiB are in use (a test)" == told[0][1]
     assert "raise the limit" in told[0][2]
     assert ("normal", 1) == (budget.own().memory_state, budget.own().memory_pauses)
+
+
+def test_people_are_told_of_one_that_waits_while_others_go_on() -> None:
+    """A long record waits for memory in which the batches of another forward fit: it is named, with what it needs."""
+    clock = ManualClock()
+    told: list[tuple[str, str, str]] = []
+    budget = Budget(clock, Told(50 * MIB, 100 * MIB), lambda *one: told.append(one))
+
+    for _ in range(12):
+        assert budget.ask(Ask(8 * MIB, JSON, whole=True, who="big")) is None
+        other = budget.ask(Ask(MIB, JSON, who="small"))
+        assert other is not None
+        other.end()
+        clock.advance(1)
+
+    assert ("paused", 1) == (budget.own().memory_state, budget.own().memory_pauses)
+    ((state, message, hint),) = told
+    assert "degraded" == state
+    assert "delivery to big waits for memory: 50 of 100 MiB are in use" in message
+    assert "8,388,608 bytes that cannot be divided may take 56 more" in message
+    assert "lower forward.max_record" in hint
 
 
 def test_one_batch_at_a_time_is_no_pause() -> None:
@@ -189,6 +217,25 @@ def test_delivery_within_a_small_budget_is_complete(tmp_path: Path) -> None:
         assert once(0, 4000) == numbers(bodies(server))
         assert max(len(body) for body in bodies(server)) <= ceiling
     assert 0 == budget.own().granted_bytes
+    assert [] == letters(tmp_path)
+
+
+@pytest.mark.parametrize(("encoding", "used"), [("json", 52), ("protobuf", 46)])
+def test_a_record_that_fits_below_the_limit_alone_is_delivered(tmp_path: Path, encoding: str, used: int) -> None:
+    """It does not fit below nine tenths of the limit, where memory stays as it is: it does not wait for ever for that.
+
+    Nor do the records of another stream, which come after it.
+    """
+    budget = Budget(ManualClock(), Told(used * MIB, 64 * MIB))
+    with serving() as server:
+        if encoding == "protobuf":
+            server.answers = [Say(headers={"Content-Type": "application/x-protobuf"}, body=b"")]
+        with Yard(tmp_path, forward(server, encoding=encoding), budget=budget) as yard:
+            yard.write(span(0) + span(1, 900_000) + span(2))
+            yard.write(spans(3, 12), "other.json")
+            yard.run(settled(yard, 12))
+
+            assert 12 == yard.status().delivered
     assert [] == letters(tmp_path)
 
 
