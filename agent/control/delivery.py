@@ -70,7 +70,7 @@ class CursorStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Exact for whole segments, else by proportion; None where that is not known."""
     lag_seconds: float
     in_flight: int = 0
-    """Batches whose bounds are written down."""
+    """Batches begun and not done with: after a crash they are sent again."""
     orphaned: bool = False
     """The consumer is no longer configured: it holds nothing."""
 

@@ -34,7 +34,7 @@ def standing(
                 lag_bytes=behind.bytes if behind else 0,
                 lag_records=behind.records if behind else 0,
                 lag_seconds=round(behind.seconds, 3) if behind else 0.0,
-                in_flight=len(found.inflight),
+                in_flight=sum(not batch.settled for batch in found.inflight),
                 orphaned=name in orphaned,
             )
 

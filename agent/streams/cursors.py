@@ -40,7 +40,7 @@ Position = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Bounds(msgspec.Struct, frozen=True, array_like=True):
-    """A batch under way: positions [start, end)."""
+    """A batch under way: positions [start, end). Settled ones that follow each other are one."""
 
     start: Position
     end: Position
@@ -164,10 +164,9 @@ class Cursors:
             cursor = self._streams.get(stream_id)
             if cursor is None or Bounds(start, end) not in cursor.inflight:
                 return cursor.position if cursor else 0
-            inflight = [Bounds(start, end, True) if one == Bounds(start, end) else one for one in cursor.inflight]
-            position = cursor.position
-            while inflight and inflight[0].settled:
-                position = inflight.pop(0).end
+            done = Bounds(start, end)
+            inflight = _joined(Bounds(start, end, True) if one == done else one for one in cursor.inflight)
+            position = inflight.pop(0).end if inflight[0].settled else cursor.position
             self._put(stream_id, Cursor(cursor.name, position, tuple(inflight)))
             self._state = state if state is not None else self._state
             return position
@@ -177,7 +176,8 @@ class Cursors:
 
         Such a cursor belongs to other data (a directory restored or copied, or a live file that a power cut made
         shorter). None when all was well; otherwise what was wrong, for the log and the audit trail. 0 means the
-        earliest position that is kept. Bounds of batches that cannot be read again whole are dropped silently.
+        earliest position that is kept. Bounds of batches that cannot be read again whole are dropped silently; of what
+        was settled there, what is left is sent twice.
         """
         with self._lock:
             cursor = self._streams.get(stream_id)
@@ -271,6 +271,21 @@ def consumers(directory: Directory) -> list[str]:
     """The names of all consumers that have cursors here, also those no longer configured."""
     found = map(_FILE.fullmatch, directory.names())
     return sorted({match[1] for match in found if match})
+
+
+def _joined(inflight: Iterable[Bounds]) -> list[Bounds]:
+    """Settled batches that follow each other as one, so that a batch that waits for long has no long row behind it.
+
+    They are never sent again: nobody asks where one of them ended. What lies between two was unreadable, and is passed
+    with them.
+    """
+    joined: list[Bounds] = []
+    for one in inflight:
+        if joined and joined[-1].settled and one.settled:
+            joined[-1] = Bounds(joined[-1].start, one.end, True)
+        else:
+            joined.append(one)
+    return joined
 
 
 def _slot(name: str, number: int) -> str:

@@ -2,7 +2,9 @@
 
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,41 @@ def test_what_was_settled_out_of_order_is_not_sent_again_after_a_restart(directo
 
     assert Cursor("a.json", 0, (Bounds(0, 10), Bounds(10, 20, True))) == again.get("id")
     assert again.settle("id", 0, 10) == 20
+
+
+def test_what_is_settled_behind_a_batch_that_waits_is_one_range(directory: Directory) -> None:
+    """However many follow it: the cursor file does not grow, over a restart it says the same, and then all is passed.
+
+    Unreadable bytes between two of them are passed with them.
+    """
+    cursors = Cursors(directory, "out")
+    cursors.begin("a.json", "id", 0, 10)
+    for start in range(15, 5_015, 10):
+        cursors.begin("a.json", "id", start, start + 8)
+        cursors.settle("id", start, start + 8)
+    cursors.begin("a.json", "id", 6_000, 6_010)
+    cursors.save()
+
+    again = Cursors(directory, "out")
+
+    bounds = (Bounds(0, 10), Bounds(15, 5_013, True), Bounds(6_000, 6_010))
+    assert Cursor("a.json", 0, bounds) == cursors.get("id") == again.get("id")
+    assert again.settle("id", 0, 10) == 5_013
+    assert again.settle("id", 6_000, 6_010) == 6_010
+
+
+def test_settled_bounds_of_an_older_agent_are_joined(directory: Directory) -> None:
+    """It kept each of them; the file is read as it is, and the next batch that is done with makes one of them."""
+    saved(directory, 0)
+    path = newest(directory)
+    body = {"generation": 2, "streams": {"id": {"name": "a.json", "position": 0, "inflight": [
+        [0, 10], [10, 20, True], [20, 30, True], [30, 40]]}}}  # fmt: skip
+    raw = json.dumps(body, separators=(",", ":"))
+    path.write_text(f'{{"version":1,"checksum":{zlib.crc32(raw.encode())},"body":{raw}}}\n')
+    cursors = Cursors(directory, "out")
+
+    assert cursors.settle("id", 30, 40) == 0
+    assert Cursor("a.json", 0, (Bounds(0, 10), Bounds(10, 40, True))) == cursors.get("id")
 
 
 def test_beginning_the_same_batch_again_changes_nothing(directory: Directory) -> None:
@@ -193,7 +230,9 @@ def test_the_position_is_the_settled_prefix(
         found = cursors.get("id")
         assert found is not None
         assert prefix * 10 == found.position
-        assert {one.start // 10 for one in found.inflight if one.settled} == {n for n in done if n > prefix}
+        kept = [number for one in found.inflight if one.settled for number in range(one.start // 10, one.end // 10)]
+        assert sorted(n for n in done if n > prefix) == kept
+        assert all(not (one.settled and then.settled) for one, then in pairwise(found.inflight))
 
 
 # -- files
