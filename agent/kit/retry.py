@@ -4,7 +4,7 @@ Three small machines, each pure but for the clock and the randomness it is given
 
 - `Backoff` answers how long to wait after the n-th failure in a row. It has no state and is shared freely.
 - `Breaker` stops a destination from being asked in vain: closed, open after a row of failures, half-open after the
-  recovery time, when exactly one call goes out as a probe, closed again once a probe succeeded.
+  recovery time, when exactly one call goes out as a probe, closed again once that has succeeded.
 - `Failover` keeps one breaker a target and picks the first target, in order, whose breaker lets a call through. So
   traffic comes back to the first target by itself, by its probe.
 
@@ -113,12 +113,14 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 class Breaker:
     """One destination's circuit breaker. Not for several threads at once: it belongs to one event loop."""
 
-    def __init__(self, clock: Clock, *, failures: int = 5, recovery: float = 60.0) -> None:
+    def __init__(self, clock: Clock, *, failures: int = 5, recovery: float = 60.0, patience: float = 60.0) -> None:
+        """A probe without a verdict after `patience` seconds, or a longer recovery time, is followed by another one."""
         if failures < 1 or recovery <= 0:
             raise ValueError("breaker: failures must be at least 1 and recovery above 0 seconds")
         self._clock = clock
         self._limit = failures
         self._recovery = recovery
+        self._patience = max(patience, recovery)
         self._failures = 0
         self._closed = True
         self._probing = False
@@ -145,14 +147,19 @@ class Breaker:
         return self._failures
 
     def wait(self) -> float:
-        """Seconds until a call may be let through; 0 when one may go now."""
-        return 0.0 if self._closed else max(0.0, self._next_probe - self._clock.monotonic())
+        """Seconds after which a call may be let through, at the earliest; 0 when one may go now."""
+        if self._closed:
+            return 0.0
+        left = max(0.0, self._next_probe - self._clock.monotonic())
+        # A probe may fail at once; the next one goes a recovery time after that.
+        return min(left, self._recovery) if self._probing else left
 
     def admit(self) -> int | None:
         """A ticket when a call may go out now, else None. Report its verdict with that ticket.
 
-        A probe whose verdict never comes (its task was cancelled) is followed by another one a recovery time later,
-        so nothing has to give a ticket back.
+        While a probe is under way no other one goes: it would void the verdict of the first, and so for ever where
+        answers take longer than the recovery time. A probe whose verdict never comes (its task was cancelled) is
+        followed by another one when the patience is over, so nothing has to give a ticket back.
         """
         if self._closed:
             return self._ticket
@@ -184,7 +191,7 @@ class Breaker:
     def _arm(self, *, probing: bool) -> None:
         self._ticket += 1
         self._probing = probing
-        self._next_probe = self._clock.monotonic() + self._recovery
+        self._next_probe = self._clock.monotonic() + (self._patience if probing else self._recovery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +206,13 @@ class Lease(Generic[T]):
 class Failover(Generic[T]):
     """Targets in order of preference, each behind a breaker of its own. One event loop's, like its breakers."""
 
-    def __init__(self, targets: Sequence[T], clock: Clock, *, failures: int = 5, recovery: float = 60.0) -> None:
+    def __init__(
+        self, targets: Sequence[T], clock: Clock, *, failures: int = 5, recovery: float = 60.0, patience: float = 60.0
+    ) -> None:
         if not targets:
             raise ValueError("failover: at least one target is needed")
         self.targets = tuple(targets)
-        self.breakers = tuple(Breaker(clock, failures=failures, recovery=recovery) for _ in targets)
+        self.breakers = tuple(Breaker(clock, failures=failures, recovery=recovery, patience=patience) for _ in targets)
         self.current = 0
         """Index of the target that the last lease went to."""
 
@@ -217,7 +226,7 @@ class Failover(Generic[T]):
         return None
 
     def wait(self) -> float:
-        """Seconds until `pick` has a lease to give; 0 when it has one now."""
+        """Seconds after which `pick` may have a lease to give, at the earliest; 0 when it has one now."""
         return min(breaker.wait() for breaker in self.breakers)
 
     def succeeded(self, lease: Lease[T]) -> None:

@@ -236,8 +236,63 @@ def test_a_bad_probe_opens_for_another_recovery_time() -> None:
     assert (breaker.state, breaker.wait(), breaker.trips, breaker.failures) == ("open", 60, 1, 3)
 
 
+def test_a_probe_that_answers_slowly_is_the_only_one_and_closes() -> None:
+    """Answers take longer than the recovery time: no second probe voids the first one's verdict, which closes."""
+    clock = ManualClock()
+    breaker = Breaker(clock, failures=1, recovery=2)
+    breaker.failed(breaker.admit() or 0)
+    clock.sleep(2)
+    probe = breaker.admit()
+    assert probe is not None
+    for _ in range(5):
+        clock.sleep(4)
+        assert (breaker.admit(), breaker.wait(), breaker.state) == (None, 2, "half-open")
+
+    breaker.succeeded(probe)
+
+    assert (breaker.state, breaker.wait()) == ("closed", 0)
+
+
+def test_a_slow_probe_that_fails_is_followed_by_another_a_recovery_time_later() -> None:
+    """Its patience ends with its verdict."""
+    clock = ManualClock()
+    breaker = Breaker(clock, failures=1, recovery=2)
+    breaker.failed(breaker.admit() or 0)
+    clock.sleep(2)
+    probe = breaker.admit()
+    assert probe is not None
+    clock.sleep(4)
+
+    breaker.failed(probe)
+
+    assert (breaker.state, breaker.admit(), breaker.wait()) == ("open", None, 2)
+    clock.sleep(2)
+    assert breaker.admit() is not None
+
+
+@pytest.mark.parametrize(("recovery", "patience", "lost_after"), [(60, 30, 60), (2, 30, 30)])
+def test_a_probe_that_never_reports_keeps_nothing_half_open_for_ever(
+    recovery: float, patience: float, lost_after: float
+) -> None:
+    """When its patience, or the recovery time where that is longer, is over, another one goes; not before."""
+    clock = ManualClock()
+    breaker = Breaker(clock, failures=1, recovery=recovery, patience=patience)
+    breaker.failed(breaker.admit() or 0)
+    clock.sleep(recovery)
+    assert breaker.admit() is not None
+    clock.sleep(lost_after - 1)
+    assert (breaker.admit(), breaker.wait()) == (None, 1)
+    clock.sleep(1)
+
+    second = breaker.admit()
+
+    assert second is not None
+    breaker.succeeded(second)
+    assert breaker.state == "closed"
+
+
 def test_a_probe_without_verdict_is_followed_by_another() -> None:
-    """A probe whose task was cancelled blocks nothing for longer than a recovery time, and its late verdict is void."""
+    """A probe whose task was cancelled blocks nothing for longer than its patience, and its late verdict is void."""
     clock = ManualClock()
     breaker, lost = probed(clock)
     clock.sleep(60)
@@ -353,6 +408,24 @@ def test_traffic_comes_back_to_the_first_target() -> None:
     routes.succeeded(probe)
 
     assert taken(routes, 3) == ["a", "a", "a"]
+
+
+def test_a_first_target_that_answers_slowly_gets_one_probe_in_its_patience() -> None:
+    """Meanwhile the second one takes everything; the success of the probe brings all of it back."""
+    clock = ManualClock()
+    routes = Failover(["a", "b"], clock, failures=1, recovery=1, patience=90)
+    lease = routes.pick()
+    assert lease is not None
+    routes.failed(lease)
+    clock.sleep(1)
+    probe = routes.pick()
+    assert probe is not None
+
+    clock.sleep(80)
+    assert ["a", "b", "b"] == [probe.target, *taken(routes, 2)]
+    routes.succeeded(probe)
+
+    assert ["a"] == taken(routes, 1)
 
 
 def test_a_refusal_of_the_data_stays_where_it_is() -> None:
