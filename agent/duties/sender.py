@@ -74,8 +74,9 @@ class Sender:
 
     def __init__(self, forward: Forward, sinks: Sequence[Sink], clock: Clock, book: Book, trail: Trail) -> None:
         self.failover = Failover(
-            sinks, clock, failures=forward.breaker.failures, recovery=float(forward.breaker.recovery)
-        )
+            sinks, clock, failures=forward.breaker.failures, recovery=float(forward.breaker.recovery),
+            patience=max(60.0, float(forward.timeout)),
+        )  # fmt: skip
         self._name = forward.name
         self._clock = clock
         self._book = book
