@@ -154,6 +154,9 @@ class Budget:
             now = self._clock.monotonic()
             memory = self._measure(now)
             granted = decide(memory, self._reserved, ask)
+            if not granted and self._trim(now):
+                memory = self._memory
+                granted = decide(memory, self._reserved, ask)
             self._note(memory, ask, granted, now)
             if not granted:
                 return None
@@ -194,13 +197,20 @@ class Budget:
         if self._reader is not None and now - self._measured >= _FRESH:
             self._measured = now
             self._memory = self._reader.read()
-            if self._memory.share >= TIGHT and now - self._trimmed >= _TRIM_EVERY:
-                self._trimmed = now
-                linux.trim_memory()
-                self._memory = self._reader.read()
+            if self._memory.share >= TIGHT:
+                self._trim(now)
             if self._state != "paused":
                 self._state = _state(self._memory)
         return self._memory
+
+    def _trim(self, now: float) -> bool:
+        """Give free memory back to the system, once a second at most; True when that was done."""
+        if self._reader is None or now - self._trimmed < _TRIM_EVERY:
+            return False
+        self._trimmed = now
+        linux.trim_memory()
+        self._memory = self._reader.read()
+        return True
 
     def _note(self, memory: Memory, ask: Ask, granted: int, now: float) -> None:
         """Keep state and counts; people are told only of a wait that lasts, and whose it is."""

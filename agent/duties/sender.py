@@ -73,9 +73,10 @@ class Sender:
     """One consumer's endpoints, each behind its circuit breaker, and the waits between two tries."""
 
     def __init__(self, forward: Forward, sinks: Sequence[Sink], clock: Clock, book: Book, trail: Trail) -> None:
+        rules = (forward, forward.traces, forward.logs, forward.metrics)
         self.failover = Failover(
             sinks, clock, failures=forward.breaker.failures, recovery=float(forward.breaker.recovery),
-            patience=max(60.0, float(forward.timeout)),
+            patience=max(60.0, *(float(one.timeout) for one in rules)),
         )  # fmt: skip
         self._name = forward.name
         self._clock = clock
@@ -197,10 +198,10 @@ class Sender:
     async def _send(self, part: Part, parcel: Parcel) -> Outcome:
         """Try until a destination has taken the part. Raises Reject when none will, StoppedError at the end."""
         failures, waiting = 0, False
+        self._go_on(parcel)
         await self._encoded(self.failover.targets[self.failover.current], part)  # or nobody need be asked
         while True:
-            if parcel.given_up:
-                raise _GivenUpError
+            self._go_on(parcel)
             lease = self.failover.pick()
             if lease is None:
                 if not waiting:
@@ -221,6 +222,13 @@ class Sender:
                 if not elsewhere:
                     # A server's own Retry-After is kept; our guess ends with what made it.
                     await self._pause(wait, parcel, until_change=error.after is None)
+
+    def _go_on(self, parcel: Parcel) -> None:
+        """Raises _GivenUpError or StoppedError where it is not to be sent any more."""
+        if parcel.given_up:
+            raise _GivenUpError
+        if self.stopping:
+            raise StoppedError
 
     async def _try(self, lease: Lease[Sink], part: Part) -> Outcome:
         if self.stopping:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from operator import itemgetter
 
 from agent.config import Forward
@@ -23,6 +24,9 @@ from agent.streams.views import View, Views
 
 MEMBER = 1 << 20
 """Segments are read by the member, of about this size: a batch of one is asked for with so much room at its end."""
+
+IN_A_ROW = 16
+"""Batches of a stream, at most, that go before others because they were read with the one before."""
 
 AGAIN = 2.0
 """Seconds until a stream that could not be read is tried again, unless it grows."""
@@ -60,6 +64,8 @@ class Source:
         self._resend: dict[str, deque[Bounds]] = {}
         self._rest: tuple[str, int, bytes] | None = None
         """Records read and not yet taken: stream id, position, bytes."""
+        self._row = ("", 0)
+        """Whose the last batches were, and how many in a row."""
         self.unread: dict[str, tuple[str, Exception]] = {}
         """Streams that cannot be read: name and reason by id. Each is tried again, and holds up no other."""
         self._skip_old = not cursors.known and forward.start == "latest"
@@ -91,8 +97,7 @@ class Source:
         if not self._views.ready:
             return None, None
         if self._old is None:
-            self._old = frozenset(view.stream_id for view in self._views.all()) if self._skip_old else frozenset()
-            self._cursors.remember()
+            self._begin()
         self._try_again(now)
         for stream_id, since in sorted(self._fresh.items(), key=self._order):
             # Out before its view is looked at: what grows from now on is news again.
@@ -122,6 +127,7 @@ class Source:
                 self._fresh.setdefault(stream_id, 0.0)
                 return None, now
             if parcel is not None:
+                self._row = (stream_id, self._row[1] + 1 if self._row[0] == stream_id else 1)
                 self._fresh.setdefault(stream_id, now)
                 return parcel, None
             if view.readable > position or stream_id in self._resend:
@@ -130,9 +136,17 @@ class Source:
         times = [*([] if due is None else [due]), *self._later.values()]
         return None, min(times, default=None)
 
+    def _begin(self) -> None:
+        """Note where every stream of a first run begins, in one save, before anything is read."""
+        old = [view for view in self._views.all() if self._forward.selects(view.name)] if self._skip_old else []
+        self._old = frozenset(view.stream_id for view in old)
+        for view in old:
+            self._meet(view)
+        self._cursors.remember()
+
     def _order(self, one: tuple[str, float]) -> tuple[bool, bool]:
         """Who waits for memory first, then the stream of which more was read than was taken: it is not read twice."""
-        return one[0] != self._turn, not self._has_rest(one[0])
+        return one[0] != self._turn, not self._has_rest(one[0]) or self._row[1] >= IN_A_ROW
 
     def _has_rest(self, stream_id: str) -> bool:
         return self._rest is not None and self._rest[0] == stream_id
@@ -161,7 +175,10 @@ class Source:
 
     def _first(self, view: View) -> int:
         if view.stream_id in (self._old or ()):
-            return reader.record_start(view, max(view.sealed, view.end))
+            end = max(view.sealed, view.end)
+            with suppress(OSError, CorruptError):
+                end = reader.record_start(view, end)
+            return end
         for one in view.damaged:
             # Behind the first kept record the reader finds these gaps itself.
             if one.start < view.first:
@@ -172,6 +189,10 @@ class Source:
         if waiting := self._resend.get(view.stream_id):
             size = waiting[0].end - waiting[0].start
             if size > self._ceiling:
+                if self._under_way(view) != waiting[0]:
+                    # The cursor may pass no batch that is still under way.
+                    self._fresh.setdefault(view.stream_id, self._now)
+                    return None
                 # Memory was larger when this batch was made. It is sent again, but not as the same batch.
                 del self._resend[view.stream_id]
                 self._cursors.reset(view.name, view.stream_id, waiting[0].start)
@@ -193,8 +214,7 @@ class Source:
             taken = self._fitting(run, taken)
             end = taken.bounds[1]
             if len(taken.lines) == 1 and self._lacks(end - run.start):
-                self._rest = (view.stream_id, run.start, run.data)
-                return None
+                return None  # what waits for memory takes none: it is read again
         if run.skipped:
             self._skipped(view, position, run.skipped, run.why)
         if end < run.end:
@@ -202,6 +222,11 @@ class Source:
         parcel = self._pack(view, run.start, end, taken, refused)
         self._cursors.begin(view.name, view.stream_id, run.start, end)
         return parcel
+
+    def _under_way(self, view: View) -> Bounds | None:
+        """The first batch that the cursor waits for."""
+        known = self._cursors.get(view.stream_id)
+        return known.inflight[0] if known and known.inflight else None
 
     def _fitting(self, run: Run, found: Records) -> Records:
         """As much of what was read as fits into a batch."""
@@ -229,8 +254,7 @@ class Source:
 
     def _pass(self, view: View, position: int, run: Run) -> bool:
         """Nothing is left to read up to there. The cursor follows at once, or when the batches before are settled."""
-        known = self._cursors.get(view.stream_id)
-        if known is not None and known.inflight:
+        if self._under_way(view):
             self._fresh.setdefault(view.stream_id, self._now)
             return False
         self._skipped(view, position, run.skipped, run.why)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.duties.budget import LONGEST, SMALL, SPARE, WEIGHTS, Ask, Budget, decide
+from agent.kit import linux
 from agent.kit.units import Size
 from agent.metrics import MemorySeries
 from agent.sinks.base import ErrorClass
@@ -268,3 +269,12 @@ def test_a_batch_of_a_larger_life_is_sent_again_in_smaller_ones(tmp_path: Path) 
 
         assert set(range(3500)) == set(numbers(bodies(server)))
         assert max(len(body) for body in bodies(server)) <= ceiling
+
+
+def test_free_memory_goes_back_before_anybody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the C library keeps of freed memory is no reason to wait, also well below the limit."""
+    told = Told(50 * MIB, 100 * MIB)
+    budget = Budget(ManualClock(), told)
+    monkeypatch.setattr(linux, "trim_memory", lambda: setattr(told, "used", 20 * MIB))
+
+    assert budget.ask(Ask(8 * MIB, JSON, whole=True)) is not None

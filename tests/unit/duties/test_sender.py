@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.config.forward import Breaking, Retrying
+from agent.config.forward import Breaking, Retrying, SignalRule
 from agent.duties import sender
 from agent.sinks.base import ErrorClass, Reject
 from agent.streams.batch import Batch
@@ -196,6 +196,14 @@ def test_what_waits_to_be_tried_again_goes_once_the_circuit_closes(tmp_path: Pat
     assert {0, 1, 2, 3} == set(numbers(bodies(server)))
 
 
+def test_a_probe_may_take_as_long_as_its_request(tmp_path: Path, server: Hostile) -> None:
+    """Also where one signal has a longer timeout than the others: no other probe voids its answer."""
+    with Yard(tmp_path, forward(server, traces=SignalRule(timeout=Duration(180)))) as yard:
+        (breaker,) = yard.forwards.consumers["out"].sender.failover.breakers
+
+    assert 180 == breaker._patience
+
+
 def test_a_wait_that_the_server_asked_for_is_kept(tmp_path: Path, server: Hostile) -> None:
     """`Retry-After` outlives the circuit that closes meanwhile: the server said when it wants to be asked again."""
     server.will(Say(503, headers={"Retry-After": "3600"}), Say())
@@ -282,6 +290,30 @@ def test_what_cannot_be_encoded_is_no_answer(tmp_path: Path, server: Hostile, mo
         assert ("open", 1) == (yard.status().breaker, yard.status().trips)
 
     assert 1 == len(server.heard)
+
+
+@pytest.mark.parametrize("how", ["reset", "stop"])
+def test_a_batch_that_is_divided_can_be_given_up(
+    tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """However many halves are still to come: after a reset they are filtered, after a stop they wait on disk."""
+    spoil(monkeypatch, b'"name"')
+    with Yard(tmp_path, forward(server)) as yard:
+        yard.write(spans(0, 5000))
+        asked: list[str] = []
+
+        def until() -> bool:
+            now = yard.status()
+            if now.failed_exports and not asked and how == "reset":
+                yard.forwards.reset_cursor("out", [], position=2**62)
+                asked.append(how)
+            return now.failed_exports > 0 if how == "stop" else not now.unsettled and bool(asked)
+
+        yard.run(until)
+        now = yard.status()
+
+    assert now.dead_lettered < 5000
+    assert (5000, 0) == ((now.unsettled, now.filtered) if how == "stop" else (now.filtered + now.dead_lettered, 0))
 
 
 @pytest.mark.parametrize("answers", [[Say(401)], [Say(503), Say(400)]])

@@ -199,6 +199,55 @@ def test_what_was_read_is_not_read_again(tmp_path: Path, server: Hostile, monkey
     assert 3 * len(spans(0, 100)) == sum(sizes)
 
 
+def test_what_was_read_holds_up_no_other_stream_for_long(tmp_path: Path, server: Hostile) -> None:
+    """However much was read of one: after so many batches in a row the others have their turn."""
+    with Yard(tmp_path, forward(server, batch=small(1, in_flight=1))) as yard:
+        yard.write(spans(0, 100), "a.json")
+        yard.write(span(1000), "b.json")
+        yard.run(settled(yard, 101))
+
+    sent = [number for body in bodies(server) for number in numbers([body])]
+    assert sent.index(1000) <= source.IN_A_ROW
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_batch_that_memory_no_longer_allows_moves_no_cursor_over_another(tmp_path: Path, taken: bool) -> None:
+    """Two were under way, and the second is too long after a restart: it waits until the first is done with."""
+    first, second = spans(0, 10), spans(10, 20, 200_000)
+    with yard_of(tmp_path) as yard:
+        for data in (first, second):
+            yard.write(data)
+            yard.look()
+            assert find(yard, NOW)[0]
+    with yard_of(tmp_path) as yard:
+        yard.look()
+        consumer = yard.forwards.consumers["out"]
+        consumer._intake.source._ceiling = 1 << 20
+        again, _ = find(yard, NOW)
+        assert again is not None
+        assert (0, len(first)) == (again.start, again.end)
+        if taken:
+            consumer.cursors.settle(again.stream_id, again.start, again.end)
+        later, _ = find(yard, NOW + 1)
+        cursor = consumer.cursors.get(again.stream_id)
+
+    assert cursor is not None
+    assert (len(first) if taken else 0) == cursor.position
+    assert taken == (later is not None)
+
+
+def test_what_waits_for_memory_takes_none(tmp_path: Path) -> None:
+    """A long record that was read before memory was asked for is read again: all forwards' would fill the memory."""
+    with yard_of(tmp_path) as yard:
+        yard.write(span(0, 2_000_000))
+        yard.look()
+        one = yard.forwards.consumers["out"]._intake.source
+        assert one.find(NOW, 1 << 20)[0] is None
+        assert one.wanted > 2_000_000
+        assert one._rest is None
+        assert one.find(NOW + 1, one.wanted)[0] is not None
+
+
 def test_any_number_of_segments_may_be_missing(tmp_path: Path, server: Hostile) -> None:
     """Hundreds in a row, removed by hand: each is passed, and what follows is delivered."""
     with Yard(tmp_path, forward(server)) as yard:
@@ -225,6 +274,22 @@ def test_a_first_run_without_any_stream_was_the_first(tmp_path: Path, server: Ho
         yard.run(settled(yard, 10))
 
     assert once(0, 10) == numbers(bodies(server))
+
+
+def test_an_old_stream_that_cannot_be_read_at_first_is_old_all_the_same(
+    tmp_path: Path, server: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `latest` its past is not delivered by a later start either."""
+    with monkeypatch.context() as patched, Yard(tmp_path, forward(server, start="latest")) as yard:
+        yard.write(spans(0, 50))
+        yard.look()
+        patched.setattr(reader, "record_start", full)
+        assert (None, None) == find(yard, NOW)
+    with Yard(tmp_path, forward(server, start="latest")) as yard:
+        yard.write(spans(50, 60))
+        yard.run(settled(yard, 10))
+
+    assert once(50, 60) == numbers(bodies(server))
 
 
 def test_a_reset_to_the_earliest_goes_to_what_is_kept(tmp_path: Path, server: Hostile) -> None:
