@@ -82,6 +82,8 @@ class Keeper:
         self.own: Callable[[], Own | None] = lambda: None
         self._watcher: Watcher | None = None
         self._deadlines: dict[Stream, float] = {}
+        self._candidates: dict[Stream, None] = {}
+        """Streams that were touched, or whose time came, until the rules have been asked about them."""
         self._unsealed = 0
         """Bytes that are due and wait for the next step."""
         self._next_release = 0.0
@@ -143,8 +145,11 @@ class Keeper:
         self._breathe()
         asked = self.requests.serve()
         self._check_root()
-        candidates = self._look(now)
-        candidates.update(self._look_again(now))
+        self._deadlines.update(dict.fromkeys(self._candidates, now))  # what a step that failed left undone
+        candidates: dict[Stream, None] = {}
+        self._candidates = candidates
+        self._look(now)
+        self._look_again(now)
         if self.engine.lookout.observed and self.engine.survey.swept and not self.views.ready:
             self.complete_views()
         self._lines.touch(candidates)
@@ -176,31 +181,34 @@ class Keeper:
             self._replaced()
             raise
 
-    def _look(self, now: float) -> dict[Stream, None]:
-        """Take the looks that are due; the streams they touched."""
-        candidates: dict[Stream, None] = {}
+    def _look(self, now: float) -> None:
+        """Take the looks that are due: the streams they touched are candidates."""
         looks = self._watcher.due(now) if self._watcher else [Look("", None)]
         for look in looks:
             began = self._clock.monotonic()
-            looked = self.engine.lookout.look(look.directory, look.names)
-            candidates.update(dict.fromkeys(looked.touched))
-            candidates.update(dict.fromkeys(looked.suspects))
+            try:
+                looked = self.engine.lookout.look(look.directory, look.names)
+            except BaseException:
+                # It may have seen of any stream what no other look sees again, and those behind it are not taken.
+                self._deadlines.update(dict.fromkeys(self.engine.catalog.streams.values(), now))
+                raise
+            self._candidates.update(dict.fromkeys(looked.touched))
+            self._candidates.update(dict.fromkeys(looked.suspects))
             if self._watcher:
                 ended = self._clock.monotonic()
                 self._watcher.report(look, looked.grew, ended - began, ended, self._soon(looked.touched))
                 if look.names is None:
                     self._watcher.manage(self.engine.grounds.managed())
-        return candidates
 
-    def _look_again(self, now: float) -> dict[Stream, None]:
-        """Refresh what is known of streams that may have come due by now."""
+    def _look_again(self, now: float) -> None:
+        """Refresh what is known of streams that may have come due by now: they are candidates as well."""
         again = dict.fromkeys(stream for stream, at in self._deadlines.items() if at <= now)
         leaves: dict[str, list[str]] = {}
         for stream in again:
             leaves.setdefault(stream.place.relative, []).append(stream.leaf)
         for relative, names in leaves.items():
             self.engine.lookout.look(relative, names)
-        return again
+        self._candidates.update(again)
 
     def _soon(self, touched: list[Stream]) -> dict[str, float]:
         """In how many seconds each stream that grew comes due by its size."""
@@ -229,6 +237,7 @@ class Keeper:
         for outcome in outcomes:
             if outcome not in done or outcome.stream.departed:
                 self._deadlines[outcome.stream] = outcome.stream.not_before
+        self._candidates = {}
         return outcomes
 
     def seal(self, ready: list[Due]) -> list[Sealed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -18,7 +19,9 @@ from agent.duties.retainer import RETAIN_EVERY, RETAIN_SOON
 from agent.duties.snapshot import Gauges
 from agent.kit.errors import AgentError, LockedError, StoppingError
 from agent.kit.units import Duration, Size
+from agent.streams import dues
 from agent.streams.dues import Due
+from agent.streams.lookout import Lookout
 from agent.streams.outcome import Sealed
 from agent.streams.rotate import Rotator
 from tests.support.bench import LEAF, Writer, at
@@ -459,3 +462,34 @@ def test_a_stream_that_cannot_be_compressed_stops_no_step(tmp_path: Path, monkey
     assert {LEAF: "failing", "other.json": "ok"} == found
     assert 1 == house.events().count("error")
     house.keeper.close()
+
+
+@pytest.mark.parametrize(("place", "name"), [(Lookout, "look"), (Rotator, "seal"), (dues, "find")])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "for once"), StoppingError("for once")])
+def test_a_step_that_fails_forgets_no_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Any, name: str, error: Exception
+) -> None:
+    """What a look saw before is due all the same, by its size and by its age, though nobody writes any more."""
+    house = House(tmp_path, rotation=Rotation(max_size=Size(10_000), max_age=Duration(5)))
+    keeper = house.open()
+    house.step()
+    Writer(house.path / LEAF).write(big(0, 5)).close()
+    Writer(house.path / "large.json").write(big(0, 50)).close()
+    real = getattr(place, name)
+
+    def once(*arguments: Any) -> Any:
+        done = real(*arguments) if place is Lookout else None
+        monkeypatch.setattr(place, name, real)
+        if place is Lookout:
+            assert done.touched
+        raise error
+
+    monkeypatch.setattr(place, name, once)
+    with pytest.raises(type(error)):
+        house.step()
+    for _ in range(3):
+        house.step(6)
+
+    assert {LEAF, "large.json"} == {one.name for one in keeper.engine.catalog.all() if one.end}
+    assert 2 == len(house.segments())
+    keeper.close()
