@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 import msgspec
 
 from agent.config import Config, Retention, Rotation
+from agent.kit import log
 from agent.kit.disk import Directory
-from agent.kit.errors import RefusedError, UnknownError, printable
+from agent.kit.errors import CorruptError, RefusedError, UnknownError, printable
 from agent.streams import segment
 from agent.streams.incarnation import Incarnation
 from agent.streams.position import Extent, Identity
 from agent.streams.segment import Segment
 from agent.streams.trouble import Trouble
+
+_log = log.get("engine")
 
 _NEVER = (float("-inf"), 0)
 
@@ -223,8 +226,15 @@ class Stream:
         return self.last_stamp
 
     def sealed_bytes(self, start: int, end: int) -> bytes | None:
-        """The sealed content of a physical range of this incarnation; None where no segment has it any more."""
-        return content(self.mine(), start, end)
+        """The sealed content of a physical range of this incarnation; None where no segment has it any more.
+
+        A damaged segment has it no more than one that somebody removed: what the live file still has is sealed anew.
+        """
+        try:
+            return content(self.mine(), start, end)
+        except (FileNotFoundError, CorruptError) as error:
+            _log.error("a segment cannot be compared with the live file", stream=self.name, error=error)
+            return None
 
     @property
     def kept_from(self) -> int:

@@ -76,6 +76,8 @@ class Departures:
         if life is None or life.identity.inode == 0:
             return
         name = find_inode(stream.place.home, life.identity)
+        if name == stream.leaf:
+            return  # it came back meanwhile
         if name:
             stream.departed = name
         elif not self._next_departed(stream):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.kit.errors import AgentError, RefusedError
+from agent.kit.errors import AgentError
 from agent.streams.catalog import Stream
 from agent.streams.departure import Departures
 from agent.streams.failures import failed
@@ -19,8 +19,15 @@ def examine(tools: Tools, departures: Departures, stream: Stream) -> None:
             recognise(tools, stream, live)
             stream.facts.size = live.size()
     except FileNotFoundError:
+        _gone(tools, departures, stream)
+    except (OSError, AgentError) as error:
+        failed(tools, stream, error)
+
+
+def _gone(tools: Tools, departures: Departures, stream: Stream) -> None:
+    try:
         departures.gone(stream)
-    except (OSError, RefusedError) as error:
+    except (OSError, AgentError) as error:
         failed(tools, stream, error)
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from agent.config import Retention
 from agent.kit.disk import Directory
+from agent.kit.errors import CorruptError
 from agent.kit.units import Size
-from agent.streams import engine, member, names, release
+from agent.streams import departure, engine, member, names, release
 from agent.streams.position import Identity
 from tests.support.bench import LEAF, Bench, Writer, at, killed, lines
 from tests.unit.streams.conftest import Make
@@ -652,3 +653,64 @@ def test_a_lost_directory_entry_is_made_again(bench: Bench) -> None:
 
     assert big(0, 60) == bench.whole()
     assert {} == bench.lost()
+
+
+@pytest.mark.parametrize("what", ["damaged", "removed"])
+def test_a_segment_that_cannot_be_compared_ends_no_sealing(bench: Bench, what: str) -> None:
+    """Killed before the release: what the live file still has of it is sealed anew, and its writer's new data too."""
+    writer = bench.writer().write(big(0, 50))
+    bench.seal()
+    writer.write(big(50, 100))
+    bench.seal()
+    bench.crash()
+    path = bench.path / bench.names()[0]
+    assert bench.engine  # the segments are known by then
+    data = bytearray(path.read_bytes())
+    data[200] ^= 0x55
+    path.write_bytes(bytes(data))
+    if what == "removed":
+        path.unlink()
+
+    writer.write(big(100, 110))
+    bench.step()
+    outcome = bench.rotate()[0]
+    bench.step()
+
+    assert (None, None) == (bench.stream().departed, outcome.error)
+    assert 0 == bench.stream().live_bytes
+    newest = gzip.decompress((bench.path / bench.names()[-1]).read_bytes())
+    assert big(0, 110) == newest
+    assert {} == bench.lost()
+
+
+def test_a_file_that_is_back_at_its_path_has_not_departed(bench: Bench) -> None:
+    """It was away for a moment: it is no file to be finished first."""
+    bench.writer().write(big(0, 50))
+    bench.rotate()
+    bench.engine.lookout.departures.gone(bench.stream())
+
+    assert bench.stream().departed is None
+    assert 1 == len(bench.stream().segments)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "injected"), CorruptError("injected")])
+def test_a_file_that_cannot_be_looked_into_is_its_own_streams_trouble(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Whatever is wrong with it or with its segments, and where nothing stands at its path: the look goes on."""
+    for leaf in (LEAF, "other.json"):
+        bench.writer(leaf=leaf).write(big(0, 50))
+    bench.rotate()
+    for leaf in (LEAF, "other.json"):
+        (bench.path / leaf).unlink()
+    real = departure.find_inode
+
+    def unreadable(*_: object) -> str | None:
+        monkeypatch.setattr(departure, "find_inode", real)
+        raise error
+
+    monkeypatch.setattr(departure, "find_inode", unreadable)
+    bench.look()
+
+    assert "injected" in bench.stream().failure + bench.stream("other.json").failure
+    assert 2 == sum(not bench.stream(leaf).facts.there for leaf in (LEAF, "other.json"))
