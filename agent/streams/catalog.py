@@ -15,7 +15,7 @@ from agent.config import Config, Retention, Rotation
 from agent.kit import log
 from agent.kit.disk import Directory
 from agent.kit.errors import CorruptError, RefusedError, UnknownError, printable
-from agent.streams import segment
+from agent.streams import names, segment
 from agent.streams.incarnation import Incarnation
 from agent.streams.position import Extent, Identity
 from agent.streams.segment import Segment
@@ -221,7 +221,7 @@ class Stream:
     def next_stamp(self, now: float) -> tuple[int, int]:
         """Second and number of the next segment's name: never below its predecessor's (attack M1)."""
         second, number = self.last_stamp
-        wanted = int(now)
+        wanted = min(int(now), names.LAST_SECOND)
         self.last_stamp = (wanted, 0) if wanted > second else (second, number + 1)
         return self.last_stamp
 

@@ -8,14 +8,16 @@ limit. A checksum of the gzip header (FHCRC) would be the format's own way, but 
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
+from base64 import b64decode
 from typing import Annotated
 
 import msgspec
 
-from agent.kit.errors import CorruptError
-from agent.streams.position import Extent, Identity
+from agent.kit.errors import AgentError, CorruptError
+from agent.streams.position import LAST, Extent, Identity
 
 MAX_JSON = 60 << 10
 """Bytes of JSON at which a segment ends (XLEN is 16 bits: attack H11)."""
@@ -25,6 +27,10 @@ _CHECK = struct.Struct("<II")
 _END = _CHECK.size + len(_TAIL)
 _HEAD = struct.Struct("<4BI2BH2sH")
 _ONE_READ = 2048
+
+
+Place = Annotated[int, msgspec.Meta(ge=0, le=LAST)]
+"""A position, or an offset in a file."""
 
 
 class IncarnationKey(msgspec.Struct, frozen=True):
@@ -40,14 +46,14 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     stream: str
     stream_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     incarnation: IncarnationKey
-    physical: tuple[int, int]
-    logical: tuple[int, int]
+    physical: tuple[Place, Place]
+    logical: tuple[Place, Place]
     records: int
     seen: tuple[float, float]
     digest: str
     reason: str
     agent: str
-    gap_before: int = 0
+    gap_before: Place = 0
     """Positions before this segment that hold no bytes: lost, and counted as such."""
     marker: bool = False
     """True for a segment without records that only keeps the position of a retired one."""
@@ -58,7 +64,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Seconds on that boot's steady clock when it was sealed: its age, whatever the wall clock did since."""
     guard: str = ""
     """Of a marker: the guard's bytes in base64, by which the live file is known again."""
-    members: tuple[tuple[int, int], ...] = ()
+    members: tuple[tuple[Place, Place], ...] = ()
 
     @property
     def identity(self) -> Identity:
@@ -80,14 +86,16 @@ _decoder = msgspec.json.Decoder(Index)
 
 
 def encode(index: Index) -> bytes:
-    """The last member of a segment. Raises ValueError when the JSON passes MAX_JSON."""
+    """The last member of a segment. Raises AgentError when the JSON passes MAX_JSON."""
     try:
         text = msgspec.json.encode(index)
     except UnicodeEncodeError:
         # A name that is no UTF-8 travels as escaped lone surrogates.
         text = json.dumps(msgspec.to_builtins(index), separators=(",", ":")).encode("ascii")
     if len(text) > MAX_JSON:
-        raise ValueError(f"index of {len(text)} bytes")
+        raise AgentError(
+            f"the segment's index of {len(text)} bytes has no room in it", hint="a shorter path makes it shorter"
+        )
     payload = text + _CHECK.pack(zlib.crc32(text), len(text))
     head = _HEAD.pack(0x1F, 0x8B, 8, 4, 0, 0, 255, len(payload) + 4, b"TI", len(payload))
     return head + payload + _TAIL
@@ -125,16 +133,21 @@ def decode(tail: bytes) -> tuple[Index, int] | int:
 
 def _parse(text: bytes) -> Index:
     try:
-        return _decoder.decode(text)
-    except msgspec.MsgspecError:
-        pass
-    except UnicodeDecodeError:
-        pass
+        found = _read(text)
+        if b"\0" in os.fsencode(found.stream):
+            raise ValueError("a stream's name with a NUL in it")
+        b64decode(found.guard)
+    except (ValueError, msgspec.ValidationError, RecursionError) as error:
+        raise CorruptError(f"the segment index is damaged ({error})") from error
+    return found
+
+
+def _read(text: bytes) -> Index:
     try:
+        return _decoder.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         # Names that are no UTF-8 travel as escaped lone surrogates, which only the lenient parser takes.
         return msgspec.convert(json.loads(text), Index)
-    except (ValueError, msgspec.ValidationError) as error:
-        raise CorruptError(f"the segment index is damaged ({error})") from error
 
 
 def begins(raw: bytes) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from isal import igzip_lib, isal_zlib
 
 from agent.kit.errors import AgentError, CorruptError
-from agent.streams.position import Identity
+from agent.streams.position import LAST, Identity
 
 TARGET = 1 << 20
 """Uncompressed bytes a member aims at: large enough for the ratio, small enough to seek by."""
@@ -95,7 +95,12 @@ def encode(
     compress: Compressor,
     offset: int,
 ) -> tuple[Member, bytes, bytes, bytes]:
-    """Make a member of `data`: what its header says, and header, deflate stream and trailer to be written."""
+    """Make a member of `data`: what its header says, and header, deflate stream and trailer to be written.
+
+    Raises AgentError where the stream's positions, each of which is used once, come to an end.
+    """
+    if max(position, physical) + len(data) > LAST:
+        raise AgentError("the stream's positions are used up", hint="let its writer write to a file of another name")
     body = compress(data)
     crc = isal_zlib.crc32(data)
     size = HEADER_SIZE + len(body) + _TRAILER.size

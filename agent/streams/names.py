@@ -15,6 +15,9 @@ from datetime import UTC, datetime
 NAME_MAX = 255
 """Bytes in one file name (limits.h)."""
 
+LAST_SECOND = 253_402_300_799
+"""The last second that a name has room for: 9999-12-31 23:59:59."""
+
 _ASIDE = ".rotating"
 _ASIDE_ROOM = NAME_MAX - 32
 _CUT = re.compile(r"~[0-9a-f]{8}\Z")

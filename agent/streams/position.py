@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
+LAST = (1 << 63) - 1
+"""The last position, as of a file's offsets: every format that carries one has room for it."""
+
 
 class Extent(msgspec.Struct, frozen=True, order=True, gc=False):
     """The half-open range [start, end), of positions or of physical offsets."""

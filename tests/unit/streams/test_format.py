@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.kit.disk import Directory
-from agent.kit.errors import CorruptError
-from agent.streams import index, member, segment
+from agent.kit.errors import AgentError, CorruptError
+from agent.streams import index, member, position, segment
 from agent.streams.part import Part, walk
 from agent.streams.position import Extent, Identity
 from tests.support.bench import Bench, lines
@@ -95,7 +95,7 @@ def sample(**changes: object) -> index.Index:
     return index.Index(**{**fields, **changes})  # type: ignore[arg-type]  # a table of every field
 
 
-@given(st.binary(max_size=200), st.integers(0, 2**62), st.integers(0, 2000))
+@given(st.binary(max_size=200).map(lambda name: name.replace(b"\0", b"x")), st.integers(0, 2**62), st.integers(0, 2000))
 def test_an_index_round_trips(name: bytes, start: int, members: int) -> None:
     """Also with names that are no UTF-8, and with as many members as a segment may have."""
     table = tuple((n * 600_000, n * 80_000) for n in range(members))
@@ -131,16 +131,47 @@ def test_a_damaged_length_is_corrupt() -> None:
 
 def test_an_index_too_large_is_an_error() -> None:
     """H11: it must fit the extra field."""
-    with pytest.raises(ValueError, match="bytes"):
+    with pytest.raises(AgentError, match="bytes"):
         index.encode(sample(members=tuple((n, n) for n in range(9000))))
 
 
-@pytest.mark.parametrize("change", [{"stream_id": "no hex"}, {"records": "x"}, {"logical": [1]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stream_id": "no hex"},
+        {"records": "x"},
+        {"logical": [1]},
+        {"logical": [0, 10**25]},
+        {"logical": [0, 1 << 63]},
+        {"logical": [-1, 10]},
+        {"physical": [0, 10**25]},
+        {"gap_before": 1 << 63},
+        {"members": [[0, -1]]},
+        {"guard": "x"},
+        {"stream": "a\0b"},
+        {"stream": "\ud800"},
+    ],
+)
 def test_an_index_that_is_json_but_no_index_is_corrupt(change: dict[str, object]) -> None:
     """Somebody's own JSON in the same place does not stop the agent."""
     fields = {**json.loads(_text(index.encode(sample()))), **change}
     with pytest.raises(CorruptError):
         index.decode(_around(json.dumps(fields).encode()))
+
+
+def test_a_deeply_nested_index_is_corrupt() -> None:
+    """It is no index, and nothing that ends the agent."""
+    with pytest.raises(CorruptError):
+        index.decode(_around(b'{"a":' + b"[" * 50_000))
+
+
+def test_positions_up_to_the_last_are_read() -> None:
+    """A position has 63 bits."""
+    one = sample(logical=(position.LAST - 10, position.LAST))
+    found = index.decode(index.encode(one))
+
+    assert isinstance(found, tuple)
+    assert one == found[0]
 
 
 def test_more_keys_may_come() -> None:

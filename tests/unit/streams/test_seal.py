@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from agent.kit import disk
 from agent.kit.errors import CorruptError, RefusedError, StoppingError
-from agent.streams import copying, part
+from agent.streams import copying, part, position
 from agent.streams import index as indexes
 from agent.streams.dues import Due
 from agent.streams.live import Live
@@ -849,3 +850,73 @@ def test_a_compressor_that_is_gone_is_one_streams_failure(bench: Bench, monkeypa
     bench.seal()
     assert lines(0, 10) == bench.sealed()
     assert [LEAF] == [one["stream"] for one in bench.events("recovered")]
+
+
+def test_a_segment_by_name_with_an_index_of_somebody_else_stops_nothing(bench: Bench) -> None:
+    """Nested ever deeper, it is a damaged segment like any other: the agent starts, and seals."""
+    bench.writer().write(lines(0, 100))
+    bench.rotate()
+    bench.stop()
+    text = b'{"a":' + b"[" * 50_000
+    foreign = indexes._HEAD.pack(0x1F, 0x8B, 8, 4, 0, 0, 255, len(text) + 12, b"TI", len(text) + 8)
+    foreign += text + indexes._CHECK.pack(zlib.crc32(text), len(text)) + indexes._TAIL
+    (bench.path / "x_20240101_000000.json.gz").write_bytes(foreign)
+    bench.writer().write(lines(100, 200))
+    outcome = bench.seal()[0]
+
+    assert outcome.segment is not None
+    assert outcome.error is None
+    assert ["damaged segment"] == [one["reason"] for one in bench.events("error")]
+
+
+def test_an_index_that_has_no_room_costs_its_own_stream_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H11: a path of thousands of bytes that need escapes; what is sealed together with it is sealed."""
+    real = indexes.encode
+
+    def long(index: indexes.Index) -> bytes:
+        return real(msgspec.structs.replace(index, stream="\x01" * 12_000) if index.stream == LEAF else index)
+
+    for leaf in (LEAF, "other.json"):
+        bench.writer(leaf=leaf).write(lines(0, 100))
+    monkeypatch.setattr(indexes, "encode", long)
+    outcomes = bench.seal(LEAF, "other.json")
+
+    assert [False, True] == [one.segment is not None for one in outcomes]
+    assert "no room" in bench.stream().failure
+    assert lines(0, 100) == bench.sealed("other.json")
+    assert no_part(bench)
+
+
+def test_a_stream_without_positions_costs_no_other(bench: Bench) -> None:
+    """A hostile writer that truncated gigantic sparse files: the other file of the batch is sealed."""
+    for leaf in (LEAF, "other.json"):
+        bench.writer(leaf=leaf).write(lines(0, 100))
+    bench.look()
+    bench.life().base = position.LAST - 6399
+    outcomes = bench.seal(LEAF, "other.json")
+
+    assert "used up" in str(outcomes[0].error)
+    assert lines(0, 100) == bench.sealed("other.json")
+    bench.life().base -= 1
+    assert bench.seal()[0].error is None
+    bench.stop()
+    bench.look()
+    assert position.LAST == bench.life().position
+
+
+@pytest.mark.parametrize("years", [8000, 30_000])
+def test_a_clock_beyond_the_calendar_stops_no_sealing(bench: Bench, years: int) -> None:
+    """Past the year 9999 the names stay those of its last second, and count on."""
+    writer = bench.writer()
+    bench.look()
+    bench.clock.jump(years * 366 * 86_400.0)
+    for number in range(2):
+        writer.write(lines(number * 10, number * 10 + 10))
+        bench.rotate()
+    bench.clock.jump(-years * 366 * 86_400.0)
+    writer.write(lines(20, 30))
+    bench.rotate()
+    bench.stop()
+
+    assert lines(0, 30) == bench.sealed()
+    assert [f"telemetry_99991231_235959{n}.json.gz" for n in ("", "_1", "_2")] == bench.names()
