@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from agent.kit import disk
+from agent.kit import disk, log
 from agent.kit.disk import Directory
-from agent.kit.errors import CorruptError, RefusedError
+from agent.kit.errors import CorruptError, RefusedError, printable
 from agent.kit.steps import reach
 from agent.streams import index as indexes
 from agent.streams import member as members
@@ -28,6 +28,8 @@ from agent.streams.part import headers, walk
 from agent.streams.segment import Segment
 from agent.streams.tools import Tools
 
+_log = log.get("engine")
+
 
 @dataclass(slots=True)
 class Recovery:
@@ -37,6 +39,8 @@ class Recovery:
     catalog: Catalog
     quarantine: Directory | None
     hints: dict[str, Hint]
+    left: set[str] = field(default_factory=set)
+    """Files by the names of parts that may not be opened."""
 
     def expect(self, place: Place) -> None:
         """Give the streams that hints tell of their ids, also those of which nothing was sealed yet."""
@@ -49,7 +53,11 @@ class Recovery:
         """Deal with every part in a place's archive; the open parts that streams have already are left alone."""
         known = {one.name for stream in self.catalog.all() if stream.place is place and (one := stream.open_part)}
         for name in sorted(set(left.parts) - known, key=_rank):
-            fd = place.archive.open_update(name)
+            try:
+                fd = place.archive.open_update(name)
+            except PermissionError as error:
+                self._leave(place, name, error)
+                continue
             try:
                 found = list(walk(fd, os.fstat(fd).st_size))
                 if found:
@@ -58,6 +66,14 @@ class Recovery:
                     self._remnant(place, name, os.pread(fd, members.HEADER_SIZE, 0))
             finally:
                 os.close(fd)
+
+    def _leave(self, place: Place, name: str, error: PermissionError) -> None:
+        """Another user's file, told once: a part that a run as root left stays in its stream's way until it goes."""
+        path = os.path.join(place.archive.path, name)
+        if path not in self.left:
+            self.left.add(path)
+            self.tools.audit.write("error", reason="unreadable part", path=path, why=printable(str(error)))
+            _log.warning("a part is left alone", path=path, error=error, hint="remove it, or give it to the agent")
 
     def peek_all(self, place: Place, left: Leftovers) -> None:
         """Take up open parts as they are, and change nothing: another process may be writing them."""

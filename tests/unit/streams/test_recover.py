@@ -714,3 +714,26 @@ def test_a_file_that_cannot_be_looked_into_is_its_own_streams_trouble(
 
     assert "injected" in bench.stream().failure + bench.stream("other.json").failure
     assert 2 == sum(not bench.stream(leaf).facts.there for leaf in (LEAF, "other.json"))
+
+
+@pytest.mark.parametrize("name", [".download.part", f".{LEAF}.part"])
+def test_a_part_of_another_user_stops_no_start(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A download, or what a run as root left: it stays, which is told once, and other streams are sealed."""
+    (bench.path / name).write_bytes(b"whose is it?")
+    real = Directory.open_update
+
+    def refused(directory: Directory, leaf: str) -> int:
+        if leaf == name:
+            raise PermissionError(errno.EACCES, "injected", leaf)
+        return real(directory, leaf)
+
+    monkeypatch.setattr(Directory, "open_update", refused)
+    for leaf in (LEAF, "other.json"):
+        bench.writer(leaf=leaf).write(big(0, 50))
+    for _ in range(2):
+        outcomes = bench.seal(LEAF, "other.json")
+
+    assert (bench.path / name).read_bytes() == b"whose is it?"
+    assert big(0, 50) == bench.sealed("other.json")
+    assert ["unreadable part"] == [one["reason"] for one in bench.events("error") if "path" in one]
+    assert (name == f".{LEAF}.part") == isinstance(outcomes[0].error, FileExistsError) == bool(bench.stream().failure)
