@@ -36,19 +36,7 @@ class Lookout:
         place = self.catalog.places.get(relative)
         if place is None:
             return Looked()
-        if leaves is None and relative and not self.grounds.stands(place):
-            self._leave(place)
-            return Looked(self.tools.clock.monotonic())
-        if place.unsynced or place.outlived:
-            self.loader.finish(place)
-        self.loader.asides.look(place, leaves)
-        looked = self.survey.list(place) if leaves is None else self.survey.names(place, leaves)
-        for stream in looked.suspects:
-            examine(self.tools, self.departures, stream)
-        if self.observed:
-            for stream in (*looked.touched, *looked.suspects):
-                acquaint(self.tools, stream)
-                self.tools.changed(stream)
+        looked = self._see(place, leaves)
         if leaves is None:
             if self.catalog.config.files.recursive:
                 self._descend(place, looked)
@@ -62,25 +50,52 @@ class Lookout:
         for relative in list(self.catalog.places):
             self.look(relative, None)
 
+    def _see(self, place: Place, leaves: Collection[str] | None) -> Looked:
+        """Look at files of one directory, or at all of them, and at none below."""
+        if leaves is None and place.relative and not self.grounds.stands(place):
+            self._leave(place)
+            return Looked(self.tools.clock.monotonic())
+        if place.unsynced or place.outlived:
+            self.loader.finish(place)
+        self.loader.asides.look(place, leaves)
+        looked = self.survey.list(place) if leaves is None else self.survey.names(place, leaves)
+        for stream in looked.suspects:
+            examine(self.tools, self.departures, stream)
+        if self.observed:
+            for stream in (*looked.touched, *looked.suspects):
+                acquaint(self.tools, stream)
+                self.tools.changed(stream)
+        return looked
+
     def _descend(self, place: Place, looked: Looked) -> None:
-        """Take up what is new below; what is found there is found by this look."""
-        for name in looked.directories:
+        """Take up what is new below, however deep it is; what is found there is found by this look."""
+        new = self._take_up(place, looked.directories)
+        while new:
+            below = new.pop()
+            inside = self._see(below, None)
+            looked.touched += inside.touched
+            looked.suspects += inside.suspects
+            new += self._take_up(below, inside.directories)
+
+    def _take_up(self, place: Place, directories: list[str]) -> list[Place]:
+        """The new ones among the directories in this one, in whose order the last comes first."""
+        for name in directories:
             known = self.catalog.places.get(place.stream_name(name))
             if known and not self.grounds.stands(known):
                 self._leave(known)
-        found = [below for name in looked.directories if (below := self.grounds.below(place, name))]
+        found = [below for name in directories if (below := self.grounds.below(place, name))]
         if found and self._left:
             self.loader.recovery.hints, self._left = self.tools.hints.load(), False
-        for below in [one for one in found if self._loaded(one)]:
-            inside = self.look(below.relative, None)
-            looked.touched += inside.touched
-            looked.suspects += inside.suspects
+        return [one for one in found if self._loaded(one)][::-1]
 
     def _leave(self, place: Place) -> None:
         """The directory was removed, or has another name: what is in it is taken up where it is found again."""
-        for relative, below in list(self.catalog.places.items()):
-            if relative.startswith(f"{place.relative}/") and relative in self.catalog.places:
-                self._leave(below)
+        inside = [one for one in self.catalog.places.values() if one.relative.startswith(f"{place.relative}/")]
+        for one in sorted(inside, key=lambda below: -below.relative.count("/")):
+            self._leave_one(one)
+        self._leave_one(place)
+
+    def _leave_one(self, place: Place) -> None:
         for stream in self.survey.list(place).suspects:
             examine(self.tools, self.departures, stream)
         removed = os.fstat(place.home.fd).st_nlink == 0

@@ -260,3 +260,25 @@ def test_a_renamed_directory_costs_one_reading_of_the_one_in_its_place(
 
     assert 40 == len({stream.id for stream in bench.engine.catalog.all()})
     assert len(read) <= 3 * 40
+
+
+def test_directories_may_lie_as_deep_as_paths_reach(make: Make) -> None:
+    """Hundreds, one in the other: all are taken up by the first look of a start, left together, and sealed once."""
+    bench = make(files=Files(recursive=True))
+    names, inside = [], ""
+    for number in range(600):
+        inside += "a/"
+        if number % 150 == 149:
+            names.append(inside + LEAF)
+            add(bench, names[-1], big(number, number + 3))
+    seal(bench, *names)
+    bench.stop()
+    bench.look()
+
+    assert 601 == len(bench.engine.catalog.places)
+    assert {False} == {bench.stream(name).live_bytes > 0 for name in names}
+    seal(bench, *names)
+    assert [1] * 4 == [len(list((bench.path / name).parent.glob("*.gz"))) for name in names]
+    shutil.rmtree(bench.path / "a")
+    bench.engine.lookout.look("a", None)
+    assert [""] == list(bench.engine.catalog.places)
