@@ -103,7 +103,7 @@ def read(directory: Directory) -> Iterator[dict[str, Any]]:
             for line in file:
                 try:
                     entry = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(entry, dict):
                     yield entry

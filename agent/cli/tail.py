@@ -66,7 +66,7 @@ def _entries(lines: list[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # a line that a crash cut short
         if isinstance(entry, dict):
             yield entry

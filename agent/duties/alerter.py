@@ -90,7 +90,7 @@ class Alerter:
         try:
             with os.fdopen(state.open_read(NAME_OF_STATE), "rb") as file:
                 self._book.load(file.read(_LARGEST_STATE))
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, RecursionError) as error:
             _log.warning("what alerts were told cannot be read; some may be told again", error=error)
 
     def _adopt(self, prepared: Prepared) -> None:

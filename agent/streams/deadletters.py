@@ -203,7 +203,7 @@ def _letter(line: bytes) -> Letter | None:
     try:
         one = msgspec.json.decode(line, type=Letter)
         _ = one.content
-    except (msgspec.MsgspecError, UnicodeError, binascii.Error):
+    except (msgspec.MsgspecError, UnicodeError, binascii.Error, RecursionError):
         return None
     return one
 

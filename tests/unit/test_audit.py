@@ -68,8 +68,10 @@ def test_a_torn_line_is_skipped_and_not_glued_to(directory: Directory, tmp_path:
 
 
 def test_lines_that_are_no_entries_are_skipped(directory: Directory, tmp_path: Path) -> None:
-    """Also JSON that is no object, and bytes that are no text."""
-    (tmp_path / audit.NAME).write_bytes(b"7\n[]\n\xff\xfe\n\n" + json.dumps({"event": "start"}).encode() + b"\n")
+    """Also JSON that is no object, bytes that are no text, and what is nested too deeply."""
+    (tmp_path / audit.NAME).write_bytes(
+        b"7\n[]\n\xff\xfe\n\n" + b"[" * 100_000 + b"\n" + json.dumps({"event": "start"}).encode() + b"\n"
+    )
 
     assert [{"event": "start"}] == list(audit.read(directory))
 

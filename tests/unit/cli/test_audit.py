@@ -12,7 +12,7 @@ import pytest
 
 from agent.audit import Audit
 from agent.cli.audit import line
-from agent.cli.tail import tail
+from agent.cli.tail import _entries, tail
 from agent.kit.disk import Directory
 from tests.support.clock import ManualClock
 from tests.unit.cli.conftest import Stage
@@ -146,3 +146,8 @@ def test_following_waits_for_the_end_of_a_line(state: Directory) -> None:
     )
 
     assert seen == [1, 2]
+
+
+def test_lines_that_are_no_entries_are_not_shown() -> None:
+    """What a crash cut short, JSON that is no object, and what is nested too deeply."""
+    assert [{"event": "start"}] == list(_entries([b'{"ev', b"7", b"[" * 100_000, b'{"event":"start"}']))

@@ -231,9 +231,10 @@ def test_state_survives_a_restart(hook: Hook, state: Directory) -> None:
     assert scene.titles() == ["FIRING: full", "RESOLVED: full"]
 
 
-def test_a_damaged_state_is_no_obstacle(hook: Hook, state: Directory, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["{", '{"new":' + "[" * 100_000])
+def test_a_damaged_state_is_no_obstacle(hook: Hook, state: Directory, tmp_path: Path, content: str) -> None:
     """What was told is not known then."""
-    (tmp_path / "state" / "alerts.json").write_text("{")
+    (tmp_path / "state" / "alerts.json").write_text(content)
     scene = Scene(hook, state)
     fire(scene)
 

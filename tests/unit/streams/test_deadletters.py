@@ -48,12 +48,13 @@ def test_a_letter_written_twice_is_one(state: Directory) -> None:
     assert ["abababab-0"] == [one.id for one in letters.all()]
 
 
-def test_a_torn_line_costs_only_itself(state: Directory, tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", [b'{"id":"x","ti', b'{"new":' + b"[" * 100_000])
+def test_a_torn_line_costs_only_itself(state: Directory, tmp_path: Path, line: bytes) -> None:
     """What a crash cut short is skipped, and what follows is read."""
     letters = DeadLetters(state, "out")
     letters.append([note(0)])
     file = tmp_path / "dead-letters-out.jsonl"
-    file.write_bytes(file.read_bytes() + b'{"id":"x","ti')
+    file.write_bytes(file.read_bytes() + line)
     letters.append([note(8)])
 
     assert [0, 8] == [one.start for one in letters.all()]
