@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -235,19 +236,18 @@ def offline(config: Config, clock: Clock, config_path: str = "") -> Status:
 
 
 def _parts(archive: Directory) -> int:
-    with archive.entries() as entries:
-        return sum(one.stat(follow_symlinks=False).st_blocks * 512 for one in entries if names.is_part(one.name))
+    return _files(archive, names.is_part)
 
 
-def _files(place: Directory | None) -> int:
-    """Allocated bytes of the plain files in a directory."""
+def _files(place: Directory | None, counts: Callable[[str], bool] = bool) -> int:
+    """Allocated bytes of the plain files in a directory whose names count; one that goes meanwhile takes none."""
     if place is None:
         return 0
     total = 0
     with place.entries() as entries:
         for entry in entries:
             try:
-                if entry.is_file(follow_symlinks=False):
+                if counts(entry.name) and entry.is_file(follow_symlinks=False):
                     total += entry.stat(follow_symlinks=False).st_blocks * 512
             except FileNotFoundError:
                 continue

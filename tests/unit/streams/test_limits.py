@@ -10,7 +10,7 @@ import pytest
 
 from agent.control import NEARLY, StreamStatus, length_limit
 from agent.kit.disk import Directory, largest_file
-from agent.streams import report
+from agent.streams import names, report
 from tests.support.bench import LEAF, Bench, lines
 from tests.torture.mounts import mounted
 
@@ -95,3 +95,22 @@ def test_the_real_limit_is_in_the_status(bench: Bench) -> None:
     limit = line(bench).size_limit
     assert limit is not None
     assert limit > 1 << 40
+
+
+def test_a_part_that_goes_while_space_is_counted_takes_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's temporary file with the name of a part: renamed or removed between the listing and the look at it."""
+    bench.look()
+    path = bench.path / ".x.part"
+    path.write_bytes(b"a" * 5000)
+    before = report.directory(bench.engine).part_bytes
+    real = names.is_part
+
+    def go(name: str) -> bool:
+        if name == path.name:
+            path.unlink()
+        return real(name)
+
+    monkeypatch.setattr(names, "is_part", go)
+
+    assert before > 0
+    assert 0 == report.directory(bench.engine).part_bytes
