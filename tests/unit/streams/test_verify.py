@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from agent.config import Retention
-from agent.kit.units import Size
+from agent.kit.units import Duration, Size
+from agent.streams import verify as verifying
+from agent.streams.catalog import Place
 from agent.streams.verify import Finding, verify
 from tests.support.bench import LEAF, Bench, lines
 from tests.torture import segments as format_
@@ -53,6 +58,31 @@ def test_a_sound_directory_beside_its_agent(bench: Bench) -> None:
 
     assert [] == verify(bench.config)
     assert before == sorted(os.listdir(bench.path))
+
+
+@pytest.mark.parametrize("does", ["retires", "publishes"])
+def test_a_sound_directory_that_its_agent_changes_meanwhile(
+    make: Make, monkeypatch: pytest.MonkeyPatch, does: str
+) -> None:
+    """A segment that retention deleted since the look, or an open part that became one, is nothing wrong."""
+    bench = make(retention=Retention(keep=2, max_age=None, max_total=None), capture=Duration(1))
+    filled(bench)
+    bench.clock.advance(2)
+    bench.step()
+    assert bench.stream().open_part
+    real, done = verifying._place, list[str]()
+
+    def meanwhile(place: Place) -> Iterator[Finding]:
+        if not done and does == "retires":
+            done.extend(bench.retain())
+        elif not done:
+            done.extend(one.reason for one in bench.rotate())
+        return real(place)
+
+    monkeypatch.setattr(verifying, "_place", meanwhile)
+
+    assert [] == verify(bench.config)
+    assert done
 
 
 def test_after_retention_the_chain_begins_at_its_mark(make: Make) -> None:
@@ -151,9 +181,9 @@ def test_damaged_state_lines_are_a_warning(bench: Bench) -> None:
     bench.stop()
     for name in ("streams.jsonl", "audit.jsonl"):
         with (bench.path / ".telemetry-agent" / name).open("ab") as file:
-            file.write(b'{"half')
+            file.write(b'{"half\n' + b"[" * 100_000)
 
-    assert [("1 damaged lines", "warning")] * 2 == [(one.what, one.severity) for one in verify(bench.config)]
+    assert [("2 damaged lines", "warning")] * 2 == [(one.what, one.severity) for one in verify(bench.config)]
 
 
 def test_a_damaged_cursor_is_found(bench: Bench) -> None:
