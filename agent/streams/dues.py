@@ -104,12 +104,13 @@ def idle_part(stream: Stream) -> bool:
 def _schedule(stream: Stream, wall: float) -> None:
     """Note when the stream comes due by its schedule: the first time after its oldest unsealed byte came.
 
-    So what fell into a time when no agent ran, or before the clock was set, is made up for.
+    So what fell into a time when no agent ran, or before the clock was set, is made up for. A file may bear any time:
+    one before 1970 is as good as the beginning of that year.
     """
     facts, part = stream.facts, stream.open_part
     if stream.rotation.schedule and facts.scheduled is None and stream.rotating_bytes > 0:
         oldest = part.first_seen if part else facts.since_wall
-        facts.scheduled = next_run(stream.rotation.schedule, min(oldest or wall, wall))
+        facts.scheduled = next_run(stream.rotation.schedule, max(0.0, min(oldest or wall, wall)))
 
 
 def _verdict(stream: Stream, now: float, wall: float) -> plan.Timing:

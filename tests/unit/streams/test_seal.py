@@ -920,3 +920,18 @@ def test_a_clock_beyond_the_calendar_stops_no_sealing(bench: Bench, years: int) 
 
     assert lines(0, 30) == bench.sealed()
     assert [f"telemetry_99991231_235959{n}.json.gz" for n in ("", "_1", "_2")] == bench.names()
+
+
+@pytest.mark.parametrize("changed", [-1e14, -62_135_596_900.0, -5.0, 1e14])
+def test_a_schedule_takes_whatever_time_a_file_bears(make: Make, changed: float) -> None:
+    """Before the year 1, before 1970 or far ahead: it comes due, and so does every other stream."""
+    bench = make(schedule="@hourly", max_size=None, max_age=None)
+    for leaf in (LEAF, "other.json"):
+        bench.writer(leaf=leaf).write(lines(0, 100))
+    bench.look()
+    bench.stream().facts.since_wall = changed
+    bench.step()
+    bench.clock.advance(3601)
+    bench.step()
+
+    assert lines(0, 100) == bench.sealed() == bench.sealed("other.json")
