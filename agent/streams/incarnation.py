@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.kit.errors import CorruptError
 from agent.streams.live import GUARD, Live
 from agent.streams.position import Identity
 
@@ -36,6 +37,8 @@ class Incarnation:
     """Physical offset up to which everything is punched."""
     compared: int = 0
     """Physical offset up to which live bytes were compared for release: `released` is whole blocks below it."""
+    spared: int = 0
+    """Physical end of what is kept below `compared` because the segment that has it is damaged; 0 where nothing is."""
     clean: bool = True
     """True when this process (or this boot) punched everything below `released`, so only holes may be there."""
     guard_may_be_gone: bool = False
@@ -135,7 +138,10 @@ def _is_hole(incarnation: Incarnation, live: Live, end: int) -> bool:
 
 
 def _only_sealed(live: Live, start: int, end: int, sealed_bytes: SealedBytes | None) -> bool:
-    """True when every byte of the range is NUL or, where `sealed_bytes` may tell, equals what was sealed."""
+    """True when every byte of the range is NUL or, where `sealed_bytes` may tell, equals what was sealed.
+
+    A damaged segment cannot tell, and speaks against nothing: the guard is there.
+    """
     for begin, stop in live.extents(start, end):
         at = begin
         while at < stop:
@@ -143,7 +149,10 @@ def _only_sealed(live: Live, start: int, end: int, sealed_bytes: SealedBytes | N
             if not there:
                 break
             if there.strip(b"\0"):
-                known = sealed_bytes(at, at + len(there)) if sealed_bytes else None
+                try:
+                    known = sealed_bytes(at, at + len(there)) if sealed_bytes else None
+                except CorruptError:
+                    known = there
                 if known is None or not equal_or_nul(there, known):
                     return False
             at += len(there)

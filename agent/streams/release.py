@@ -2,15 +2,18 @@
 
 A piece is punched only right after its live bytes were compared with the segment once more; whatever differs stays.
 Bytes below S that no segment has any more (a counted gap, a segment that somebody removed) go with their neighbours.
+Those that a damaged segment cannot be compared with stay, and hold up nothing: they may be the only good copy.
 Every action is idempotent, so a release that was interrupted is simply done again. Whole blocks below floor(S)
 only: the guard is never punched, except in a reset, where nobody has the file open and it becomes empty.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from agent.kit import disk, linux
+from agent.kit import disk, linux, log
+from agent.kit.errors import CorruptError, printable
 from agent.kit.steps import reach
 from agent.streams.catalog import Stream
 from agent.streams.incarnation import Incarnation, equal_or_nul
@@ -20,6 +23,8 @@ from agent.streams.recognise import begin, open_live, recognise
 from agent.streams.seal import Sealer
 from agent.streams.segment import Segment, SegmentReader
 from agent.streams.tools import Tools
+
+_log = log.get("engine")
 
 PIECE = 8 << 20
 """Most bytes punched by one call: a larger hole stalls the writer for tens of milliseconds (measured on ext4)."""
@@ -55,11 +60,20 @@ class Piece:
         """Bytes from its first to its last."""
         return self.end - self.start
 
-    def add(self, one: Member) -> None:
+    def add(self, one: Member | Unreadable) -> None:
         """Let it reach over the next member."""
         if not self.length:
             self.start = one.physical
         self.end = one.physical + one.length
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Where a member lies in the live file whose header is damaged."""
+
+    physical: int
+    length: int
+    error: CorruptError
 
 
 class Releaser:
@@ -112,10 +126,17 @@ class Releaser:
                 piece.removed.add(one.name)
                 continue
             with opened as reader:
-                for member in reader.members(one.base + max(life.compared, one.source.start)):
+                for member in _members(reader, one.base + max(life.compared, one.source.start)):
                     if piece.length and member.physical + member.length - piece.start > PIECE:
                         return piece
-                    if not _unchanged(live, reader, member, floor, self._scratch):
+                    try:
+                        unchanged = _unchanged(live, reader, member, floor, self._scratch)
+                    except CorruptError as error:
+                        if piece.length:
+                            return piece  # the next one begins with what stays
+                        self._spare(stream, life, one, member, error)
+                        continue
+                    if not unchanged:
                         if piece.length:
                             return piece  # the next one begins with what differs
                         self._differs(stream, life, member)
@@ -124,12 +145,23 @@ class Releaser:
             piece.whole += 1
         return piece
 
-    def _differs(self, stream: Stream, life: Incarnation, member: Member) -> None:
+    def _differs(self, stream: Stream, life: Incarnation, member: Member | Unreadable) -> None:
         """The writer truncated and wrote again, or writes over sealed bytes; the next look decides which."""
         physical = [member.physical, member.physical + member.length]
         self._tools.audit.write("error", stream=stream.name, reason="release_mismatch", physical=physical)
         stream.pending = ()
         life.clean = False
+
+    def _spare(
+        self, stream: Stream, life: Incarnation, one: Segment, member: Member | Unreadable, error: CorruptError
+    ) -> None:
+        """What is sealed of these bytes cannot be read: the live file may hold the only good copy, and keeps it."""
+        life.spared = life.compared = member.physical + member.length
+        physical, why = [member.physical, life.spared], printable(str(error))
+        self._tools.audit.write(
+            "error", stream=stream.name, reason="segment damaged", segment=one.name, physical=physical, why=why
+        )
+        _log.error("a segment is damaged; the live file keeps its bytes", stream=stream.name, error=error)
 
     def _punched(self, stream: Stream, live: Live, piece: Piece) -> bool:
         """Give the piece's blocks back; False where the writer truncated meanwhile."""
@@ -138,7 +170,7 @@ class Releaser:
         if not piece.length:
             return True
         reach("release.compared")
-        start = min(life.released, piece.start) // live.block * live.block
+        start = _punch_from(life, piece, live.block)
         end = min(piece.end // live.block * live.block, live.floor(life.sealed))
         disk.punch(live.fd, start, end)
         reach("release.punched")
@@ -157,10 +189,11 @@ class Releaser:
             begin(self._tools, stream, live.identity, "shrunk", live.size(), live=live)
             return False
         life.compared = piece.end
-        if end > life.released:
+        gained = end - (start if life.spared else life.released)
+        if gained > 0:
             self._tools.metrics.releases.inc()
-            self._tools.metrics.released_bytes.inc(end - life.released)
-            life.released = end
+            self._tools.metrics.released_bytes.inc(gained)
+            life.released = life.released if life.spared else end
         return True
 
     def _finished(self, stream: Stream, one: Segment, reason: str) -> None:
@@ -221,6 +254,8 @@ class Releaser:
         life, now = stream.incarnation, self._tools.clock.monotonic()
         if life is None or life.sealed == 0 or stream.pending or now < stream.next_reset or stream.departed:
             return False
+        if life.spared:
+            return False  # bytes that no segment can give back are in it
         if stream.open_part:
             return False  # a reset ends the life, and with it the part: not before the next rotation
         if stream.place.filesystem not in linux.LOCAL:
@@ -286,13 +321,40 @@ class Releaser:
         return self._sealer.seal_open(stream, live, "reset", whole=not ended) is not None
 
 
-def _unchanged(live: Live, reader: SegmentReader, one: Member, floor: int, scratch: memoryview) -> bool:
-    """True when every live byte of the member equals what was sealed, or is NUL because it was punched before."""
-    if live.crc(one.physical, one.length, scratch) == one.crc:
+def _punch_from(life: Incarnation, piece: Piece, block: int) -> int:
+    """Where the hole of a piece begins: bytes before it that no segment has go with it, those that are spared don't."""
+    if life.spared:
+        return max(-(-life.spared // block) * block, piece.start // block * block)
+    return min(life.released, piece.start) // block * block
+
+
+def _members(reader: SegmentReader, position: int) -> Iterator[Member | Unreadable]:
+    """The members from the one that holds `position` on; a damaged header hides none but its own."""
+    one, end = reader.segment, position
+    while end < one.extent.end:
+        try:
+            for member in reader.members(end):
+                yield member
+                end = member.position + member.length
+            return
+        except CorruptError as error:
+            start = end if error.position is None else error.position
+            end = min((at for at in reader.starts() if at > start), default=one.extent.end)
+            yield Unreadable(start - one.base, end - start, error)
+
+
+def _unchanged(live: Live, reader: SegmentReader, one: Member | Unreadable, floor: int, scratch: memoryview) -> bool:
+    """True when every live byte of the member equals what was sealed, or is NUL because it was punched before.
+
+    Raises CorruptError where neither is so and the segment cannot tell what was sealed.
+    """
+    if isinstance(one, Member) and live.crc(one.physical, one.length, scratch) == one.crc:
         return True
     there = live.read(one.physical, one.length)
     if len(there) != one.length:
         return False
     if not there[: max(0, floor - one.physical)].strip(b"\0"):
         return True  # a hole needs no segment to be told from data, so a damaged old one stops nothing
+    if isinstance(one, Unreadable):
+        raise one.error
     return equal_or_nul(there, reader.content(one))

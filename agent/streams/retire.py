@@ -17,6 +17,7 @@ from agent.kit.errors import CorruptError
 from agent.kit.steps import reach
 from agent.streams import names, segment
 from agent.streams.catalog import Stream
+from agent.streams.incarnation import Incarnation
 from agent.streams.index import IncarnationKey, Index
 from agent.streams.live import GUARD
 from agent.streams.part import Part
@@ -49,6 +50,9 @@ class Retirer:
         found.directory.remove(found.name)
         reach("retain.removed")
         stream.segments.remove(found)
+        life = stream.incarnation
+        if life and _of(life, found) and found.source.start < life.spared <= found.source.end:
+            life.spared = 0  # what it could not give back goes with it, by the next release
         self._tools.changed(stream)
         self._tell(stream, found, item, digest)
 
@@ -72,7 +76,7 @@ class Retirer:
     def _sync_live(self, stream: Stream, found: Segment) -> None:
         """Make the holes durable that took this segment's bytes out of the live file."""
         life = stream.incarnation
-        if life is None or found.marker or not found.identity.same_file(life.identity) or found.base != life.base:
+        if life is None or not _of(life, found):
             return
         if found.source.end <= stream.synced:
             return
@@ -119,6 +123,11 @@ class Retirer:
         part.close()
         last.directory.sync()
         return segment.describe(last.directory, name, index, info)
+
+
+def _of(life: Incarnation, found: Segment) -> bool:
+    """True for a segment with bytes of the present life."""
+    return not found.marker and found.identity.same_file(life.identity) and found.base == life.base
 
 
 def _digest(found: Segment) -> str:

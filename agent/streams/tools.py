@@ -71,7 +71,7 @@ class Tools:
             hollow=life.hollow if life else 0,
             released=life.released if life and life.clean else 0,
             boot=self.boot if life and life.clean else "",
-            settled=not stream.pending,
+            settled=not (stream.pending or (life and life.spared)),
             since=stream.facts.since_wall,
             resetting=resetting or (life is not None and life.guard_may_be_gone),
             changed=stream.facts.changed,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.config import Retention
 from agent.kit import disk, linux
 from agent.kit.disk import Directory
 from agent.kit.errors import RefusedError
@@ -572,3 +573,100 @@ def test_a_segment_that_somebody_moved_away_holds_up_nothing(bench: Bench) -> No
     bench.rotate()
     assert big(50, 100) == bench.whole()
     assert bench.allocated() <= 8192
+
+
+# -- damaged segments
+
+
+def damage(bench: Bench, number: int, member: int = 0) -> None:
+    """Change a byte in the header of one of a segment's members."""
+    path = bench.path / bench.names()[number]
+    content = bytearray(path.read_bytes())
+    at = -1
+    for _ in range(member + 1):
+        at = content.index(b"\x1f\x8b\x08\x04", at + 1)
+    content[at + 30] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_segment_whose_bytes_are_a_hole_holds_up_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a boot all is compared once more: there is nothing to compare in a hole, and the rest goes on."""
+    bench = make(retention=Retention(keep=2, max_age=None, max_total=None))
+    writer = bench.writer().write(big(0, 100))
+    bench.rotate()
+    writer.write(big(100, 200))
+    bench.rotate()
+    bench.stop()
+    damage(bench, 0)
+    monkeypatch.setattr("agent.streams.engine.boot_id", lambda: "another")
+    writer.write(big(200, 300))
+    bench.rotate()
+
+    assert () == bench.stream().pending
+    assert bench.allocated() <= 8192
+    assert ["keep"] == bench.retain()
+    assert big(100, 300) == bench.whole()
+
+
+def test_what_a_damaged_member_held_stays_in_the_live_file(anywhere: Bench) -> None:
+    """Its bytes there may be the only good copy: they are not punched, also by no reset; all others are."""
+    anywhere.engine.sealer.copier.member_size = 50_000
+    writer = anywhere.writer().write(big(0, 200))
+    anywhere.seal()
+    damage(anywhere, 0, member=1)
+    anywhere.release()
+    writer.write(big(200, 300)).close()
+    anywhere.rotate()
+
+    content = (anywhere.path / LEAF).read_bytes()
+    assert big(50, 100) == content[50_000:100_000]
+    assert anywhere.allocated() <= 50_000 + 4 * 4096
+    assert () == anywhere.stream().pending
+    told = [one for one in anywhere.events("error") if one["reason"] == "segment damaged"]
+    assert [[50_000, 100_000]] == [one["physical"] for one in told]
+    assert 0 == len(anywhere.engine.rounds.reset())
+    assert 300_000 == (anywhere.path / LEAF).stat().st_size
+    assert [(0, 200_000), (200_000, 300_000)] == [
+        (one.extent.start, one.extent.end) for one in anywhere.stream().segments
+    ]
+
+
+@pytest.mark.parametrize("boot", ["the same", "another"])
+def test_a_start_knows_a_file_that_keeps_what_a_damaged_member_held(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, boot: str
+) -> None:
+    """The damaged segment tells nothing of those bytes, and the file is the one that was sealed all the same."""
+    bench.engine.sealer.copier.member_size = 50_000
+    writer = bench.writer().write(big(0, 200))
+    bench.seal()
+    damage(bench, 0, member=1)
+    bench.release()
+    bench.stop()
+    if boot == "another":
+        monkeypatch.setattr("agent.streams.engine.boot_id", lambda: boot)
+    writer.write(big(200, 300))
+    bench.rotate()
+    bench.rotate()
+
+    assert [200_000, 300_000] == [one.extent.end for one in bench.stream().segments]
+    assert () == bench.stream().pending
+    assert big(50, 100) == (bench.path / LEAF).read_bytes()[50_000:100_000]
+    assert bench.allocated() <= 50_000 + 4 * 4096
+
+
+def test_what_a_damaged_segment_held_goes_with_it(make: Make) -> None:
+    """Once a rule deletes the segment nobody wants those bytes any more: the next release gives them back."""
+    bench = make(retention=Retention(keep=1, max_age=None, max_total=None))
+    writer = bench.writer().write(big(0, 100))
+    bench.seal()
+    damage(bench, 0)
+    bench.release()
+    assert bench.allocated() >= 100_000
+    writer.write(big(100, 200))
+    bench.rotate()
+    assert ["keep"] == bench.retain()
+    writer.write(big(200, 300))
+    bench.rotate()
+
+    assert bench.allocated() <= 8192
+    assert big(100, 300) == bench.whole()
