@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from agent.components import Components
 from agent.config import Config
 from agent.control import Control, PlanItem, Reloaded, Rotated, Status
@@ -21,6 +23,7 @@ from agent.streams import dues, plan, report
 from agent.streams.catalog import Stream
 from agent.streams.dues import Due
 from agent.streams.outcome import Sealed
+from agent.streams.shelves import Cleared
 
 Answer = TypeVar("Answer")
 Reloader = Callable[[], tuple[Config, Reloaded]]
@@ -90,10 +93,9 @@ class Commands:
         done = [_carried_out(item, outcomes[due.stream]) for item, due in zip(items, ready, strict=True)]
         self._engine.rounds.release(paced=False)
         self._engine.rounds.reset()
-        retired = self._retention()
-        self._engine.shelves.clear(retired)
+        cleared = self._engine.shelves.clear(self._retention())
         self._keeper.publish()
-        return done + [_planned(stream, item, done=True) for stream, item in retired]
+        return done + [_cleared(one) for one in cleared]
 
     def _retention(self) -> list[tuple[Stream, plan.Retire]]:
         return self._engine.shelves.surplus(report.directory(self._engine).total_bytes)
@@ -119,9 +121,14 @@ def _rotated(outcome: Sealed) -> Rotated:
     return Rotated(stream=name, outcome="refused" if refused else "failed", message=printable(str(outcome.error)))
 
 
-def _planned(stream: Stream, item: plan.Retire, *, done: bool = False) -> PlanItem:
+def _planned(stream: Stream, item: plan.Retire) -> PlanItem:
     return PlanItem(action="mark" if item.mark else "retire", stream=printable(stream.name), target=item.segment.name,
-                    reason=item.reason, bytes=item.segment.allocated, done=done)  # fmt: skip
+                    reason=item.reason, bytes=item.segment.allocated)  # fmt: skip
+
+
+def _cleared(one: Cleared) -> PlanItem:
+    message = printable(str(one.error)) if one.error else ""
+    return msgspec.structs.replace(_planned(one.stream, one.item), done=one.error is None, message=message)
 
 
 def _carried_out(item: PlanItem, outcome: Sealed) -> PlanItem:

@@ -11,6 +11,7 @@ from agent.kit import log
 from agent.streams import report
 from agent.streams.catalog import Stream
 from agent.streams.engine import Engine
+from agent.streams.shelves import Cleared
 
 _log = log.get("keeper")
 
@@ -19,6 +20,9 @@ RETAIN_SOON = 0.5
 
 RETAIN_EVERY = 10.0
 """Seconds between two looks at ages and space."""
+
+TELL_AGAIN = 300.0
+"""Seconds until it is told once more that segments of a stream cannot be deleted."""
 
 
 class Retainer:
@@ -29,6 +33,8 @@ class Retainer:
         self._components = components
         self._last = float("-inf")
         self._critical = False
+        self._told: dict[str, float] = {}
+        """Monotonic time at which was told that segments of a stream cannot be deleted."""
         self.next = 0.0
         """Monotonic time of the next pass."""
         self.usage: DirectoryStatus | None = None
@@ -39,7 +45,7 @@ class Retainer:
         self.next = min(self.next, max(now, self._last + RETAIN_SOON))
 
     def retain(self, now: float, coming: int = 0) -> list[Stream]:
-        """One pass; the streams of which something went.
+        """One pass; the streams of which something went, or should have.
 
         No segment goes for the sake of the `coming` bytes, which sealing gives back in the next moments.
         """
@@ -49,13 +55,28 @@ class Retainer:
         if not self._engine.survey.swept:
             items = []  # a stream that was not looked at yet only seems to be gone
         if items:
-            self._engine.shelves.clear(items)
+            cleared = self._engine.shelves.clear(items)
             usage = report.directory(self._engine)
-            for stream, item in items:
-                _log.info("retired", stream=stream.name, segment=item.segment.name, reason=item.reason)
+            self._tell(now, cleared)
         self._tell_critical(usage)
         self.usage = usage
         return [stream for stream, _ in items]
+
+    def _tell(self, now: float, cleared: list[Cleared]) -> None:
+        """What went, and now and then what did not."""
+        self._told = {name: at for name, at in self._told.items() if now - at < TELL_AGAIN}
+        failures: dict[str, list[Cleared]] = {}
+        for one in cleared:
+            if one.error is None:
+                _log.info("retired", stream=one.stream.name, segment=one.item.segment.name, reason=one.item.reason)
+            elif one.stream.name not in self._told and not isinstance(one.error, BlockingIOError):
+                failures.setdefault(one.stream.name, []).append(one)
+        for name, failed in failures.items():
+            self._told[name] = now
+            _log.error(
+                "segments cannot be deleted", stream=name, segment=failed[0].item.segment.name, count=len(failed),
+                error=failed[0].error,
+            )  # fmt: skip
 
     def _tell_critical(self, usage: DirectoryStatus) -> None:
         if usage.critical != self._critical:

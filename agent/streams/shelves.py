@@ -20,6 +20,15 @@ from agent.streams.survey import Survey
 from agent.streams.tools import Tools
 
 
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """One item of a plan that was carried out, or why it was not: its segment is there still then."""
+
+    stream: Stream
+    item: plan.Retire
+    error: Exception | None = None
+
+
 @dataclass(slots=True)
 class Shelves:
     """Plans retention and carries it out; one thread uses it."""
@@ -44,15 +53,21 @@ class Shelves:
         items = plan.retire(shelves, _room(self.catalog, total))
         return [(owners[item.segment.stream, item.segment.name], item) for item in items]
 
-    def clear(self, items: Iterable[tuple[Stream, plan.Retire]]) -> None:
-        """Carry out a plan. Streams of which nothing is left go with it."""
+    def clear(self, items: Iterable[tuple[Stream, plan.Retire]]) -> list[Cleared]:
+        """Carry out a plan; what came of each item. Streams of which nothing is left go with it."""
+        cleared: list[Cleared] = []
+        failing: set[Stream] = set()
         for stream, item in items:
             self.tools.breathe()
             try:
                 self.retirer.retire(stream, item)
                 self.ages.forget(stream.id, item.segment.name)
+                cleared.append(Cleared(stream, item))
             except (OSError, AgentError) as error:
-                failed(self.tools, stream, error)
+                cleared.append(Cleared(stream, item, error))
+                if stream not in failing:  # or each pass would tell of all its segments anew
+                    failed(self.tools, stream, error)
+                failing.add(stream)
                 if isinstance(error, FileExistsError):
                     self.loader.unblock(stream)
         self.catalog.orphans = [stream for stream in self.catalog.orphans if stream.segments]
@@ -61,6 +76,7 @@ class Shelves:
                 del self.catalog.streams[name]
                 self.tools.hints.forget(stream.id)
                 self.holding.forget(stream.id)
+        return cleared
 
     def _shelf(self, stream: Stream) -> plan.Shelf:
         """The open part is on no shelf: it is no segment yet."""

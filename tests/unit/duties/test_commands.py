@@ -13,8 +13,10 @@ from agent.control import Reloaded
 from agent.duties.commands import offline
 from agent.kit.errors import AgentError, LockedError
 from agent.kit.units import Size
-from tests.support.bench import LEAF, Writer
+from tests.support.bench import LEAF, Writer, at, fail
 from tests.unit.duties.conftest import House, big
+
+KEEP_ONE = Retention(keep=1, max_age=None, max_total=None)
 
 
 def asking(house: House, call: object) -> object:
@@ -78,6 +80,23 @@ def test_a_dry_cleanup_says_what_a_real_one_does(tmp_path: Path) -> None:
     assert 40_000 == house.here.status().streams[0].sealed  # who asks next is told of it
     writer.close()
     house.keeper.close()
+
+
+def test_cleanup_tells_what_could_not_be_deleted(house: House) -> None:
+    """A segment that is still there is not said to be gone, and the answer says why it stayed."""
+    writer = Writer(house.path / LEAF)
+    for number in range(4):
+        writer.write(big(number * 5, number * 5 + 5))
+        house.here.rotate([])
+    writer.close()
+    house.keeper.configure(msgspec.structs.replace(house.config, retention=KEEP_ONE))
+    with at("retain.synced", fail(OSError(5, "EIO"))):
+        first, second, third = house.here.cleanup(dry_run=False)
+
+    assert (False, True) == (first.done, "EIO" in first.message)
+    assert [(True, ""), (True, "")] == [(one.done, one.message) for one in (second, third)]
+    assert 2 == len(house.segments())
+    assert first.target in house.segments()
 
 
 def test_cleanup_tells_each_streams_own_outcome(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ import pytest
 from agent.config import Files, Retention, Rotation, StreamRule
 from agent.control import WatcherStatus
 from agent.duties import keeper as duty
+from agent.duties import retainer
 from agent.duties.retainer import RETAIN_EVERY, RETAIN_SOON
 from agent.duties.snapshot import Gauges
 from agent.kit.errors import AgentError, LockedError, StoppingError
@@ -23,8 +25,9 @@ from agent.streams import dues
 from agent.streams.dues import Due
 from agent.streams.lookout import Lookout
 from agent.streams.outcome import Sealed
+from agent.streams.retire import Retirer
 from agent.streams.rotate import Rotator
-from tests.support.bench import LEAF, Writer, at
+from tests.support.bench import LEAF, Writer, at, fail
 from tests.support.program import AGENT, Program
 from tests.unit.duties.conftest import House, big
 
@@ -207,6 +210,34 @@ def test_retention_waits_for_the_first_sweep(tmp_path: Path) -> None:
 
     assert [(False, 3), (False, 3), (True, 1)] == seen
     house.keeper.close()
+
+
+def test_what_cannot_be_deleted_is_told_now_and_then(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pass of retention tries again; nothing says of what is still there that it went."""
+    writer = Writer(house.path / LEAF)
+    for number in range(4):
+        writer.write(big(number * 20, number * 20 + 20))
+        house.step(5)
+    writer.close()
+    rules = Retention(keep=1, max_age=None, max_total=None)
+    house.keeper.configure(msgspec.structs.replace(house.config, retention=rules))
+    told: list[tuple[str, object]] = []
+
+    def note(event: str, **details: object) -> None:
+        told.append((event, details.get("count")))
+
+    monkeypatch.setattr(retainer, "_log", SimpleNamespace(info=note, error=note))
+    with monkeypatch.context() as broken:
+        broken.setattr(Retirer, "retire", lambda *_: fail(OSError(5, "EIO"))())
+        for _ in range(5):
+            house.step(RETAIN_EVERY)
+        assert [("segments cannot be deleted", 3)] == told
+        house.step(retainer.TELL_AGAIN)
+        assert [("segments cannot be deleted", 3)] * 2 == told
+    house.step(RETAIN_EVERY)
+
+    assert [("retired", None)] * 3 == told[2:]
+    assert 1 == len(house.segments())
 
 
 def test_a_part_that_fails_shows_in_the_status_at_once(tmp_path: Path) -> None:
