@@ -58,6 +58,7 @@ class Retainer:
             cleared = self._engine.shelves.clear(items)
             usage = report.directory(self._engine)
             self._tell(now, cleared)
+        self._engine.shelves.tidy()
         self._tell_critical(usage)
         self.usage = usage
         return [stream for stream, _ in items]

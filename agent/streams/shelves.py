@@ -19,6 +19,12 @@ from agent.streams.retire import Retirer
 from agent.streams.survey import Survey
 from agent.streams.tools import Tools
 
+GONE = 600.0
+"""Seconds until a stream is dropped of which there is neither a file nor a segment any more."""
+
+TIDY_EVERY = 60.0
+"""Seconds between two searches for such streams."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
@@ -40,6 +46,7 @@ class Shelves:
     holding: Holding
     retirer: Retirer
     loader: Loader
+    _next_tidy: float = 0.0
 
     def surplus(self, total: int) -> list[tuple[Stream, plan.Retire]]:
         """What retention would delete now; `total` is what the directory takes on disk."""
@@ -54,7 +61,7 @@ class Shelves:
         return [(owners[item.segment.stream, item.segment.name], item) for item in items]
 
     def clear(self, items: Iterable[tuple[Stream, plan.Retire]]) -> list[Cleared]:
-        """Carry out a plan; what came of each item. Streams of which nothing is left go with it."""
+        """Carry out a plan; what came of each item. Streams whose last segment went go with it."""
         cleared: list[Cleared] = []
         failing: set[Stream] = set()
         for stream, item in items:
@@ -71,12 +78,29 @@ class Shelves:
                 if isinstance(error, FileExistsError):
                     self.loader.unblock(stream)
         self.catalog.orphans = [stream for stream in self.catalog.orphans if stream.segments]
-        for name, stream in list(self.catalog.streams.items()) if self.survey.swept else ():
-            if not (stream.segments or stream.facts.there or stream.pending or stream.departed):
-                del self.catalog.streams[name]
+        if self.survey.swept:
+            self._drop(dict.fromkeys(one.stream for one in cleared if _nothing_left(one.stream)))
+        return cleared
+
+    def tidy(self) -> None:
+        """Drop streams that left nothing behind, not even a segment: asked at each pass, looked for now and then."""
+        now = self.tools.clock.monotonic()
+        if not self.survey.swept or now < self._next_tidy:
+            return
+        self._next_tidy = now + TIDY_EVERY
+        self._drop([one for one in self.catalog.streams.values() if _nothing_left(one) and self._gone(one, now)])
+
+    @staticmethod
+    def _gone(stream: Stream, now: float) -> bool:
+        """True when its file has been gone for long enough not to come back as it was."""
+        return now - stream.facts.looked >= GONE
+
+    def _drop(self, streams: Iterable[Stream]) -> None:
+        for stream in streams:
+            if self.catalog.streams.get(stream.name) is stream:
+                del self.catalog.streams[stream.name]
                 self.tools.hints.forget(stream.id)
                 self.holding.forget(stream.id)
-        return cleared
 
     def _shelf(self, stream: Stream) -> plan.Shelf:
         """The open part is on no shelf: it is no segment yet."""
@@ -108,6 +132,10 @@ class Shelves:
         last = stream.segments[-1].identity
         if not last.same_file(life.identity) and find_inode(stream.place.home, last):
             yield from (one.name for one in stream.segments if one.identity.same_file(last))
+
+
+def _nothing_left(stream: Stream) -> bool:
+    return not (stream.segments or stream.facts.there or stream.pending or stream.departed)
 
 
 def _room(catalog: Catalog, total: int) -> plan.Room:

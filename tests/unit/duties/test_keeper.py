@@ -21,7 +21,7 @@ from agent.duties.retainer import RETAIN_EVERY, RETAIN_SOON
 from agent.duties.snapshot import Gauges
 from agent.kit.errors import AgentError, LockedError, StoppingError
 from agent.kit.units import Duration, Size
-from agent.streams import dues
+from agent.streams import dues, shelves
 from agent.streams.dues import Due
 from agent.streams.lookout import Lookout
 from agent.streams.outcome import Sealed
@@ -210,6 +210,18 @@ def test_retention_waits_for_the_first_sweep(tmp_path: Path) -> None:
 
     assert [(False, 3), (False, 3), (True, 1)] == seen
     house.keeper.close()
+
+
+def test_a_file_that_came_and_went_is_shown_no_longer(house: House) -> None:
+    """Retention has nothing to delete, and drops what left nothing behind all the same."""
+    Writer(house.path / LEAF).write(big(0, 5)).close()
+    house.step()
+    (house.path / LEAF).unlink()
+    house.step()
+    house.step(shelves.GONE)
+    house.step(1)
+
+    assert [] == house.keeper.status().streams
 
 
 def test_what_cannot_be_deleted_is_told_now_and_then(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from agent.config import Retention
 from agent.kit import disk
 from agent.kit.units import Duration, Size
-from agent.streams import engine, hints, plan
+from agent.streams import engine, hints, plan, shelves
 from tests.support.bench import LEAF, Bench, Writer, at, fail, lines
 from tests.unit.streams.conftest import Make
 
@@ -126,6 +126,24 @@ def test_orphans_age_out_with_their_marker(make: Make) -> None:
 
     assert ["forgotten"] == bench.retain()
     assert ([], {}) == (bench.names(), bench.engine.catalog.streams)
+
+
+def test_streams_that_came_and_went_unsealed_are_dropped(make: Make) -> None:
+    """Also while no rule deletes anything: temporary files would pile up in the catalogue."""
+    bench = make()
+    bench.writer().write(lines(0, 10))
+    for number in range(50):
+        bench.writer(leaf=f"{number}.json").close()
+    bench.look()
+    for number in range(50):
+        (bench.path / f"{number}.json").unlink()
+    bench.look()
+    bench.engine.shelves.tidy()
+    assert 51 == len(bench.engine.catalog.streams)  # one that is only moved for a moment is still the same
+    bench.clock.advance(shelves.GONE)
+    bench.engine.shelves.tidy()
+
+    assert [LEAF] == list(bench.engine.catalog.streams)
 
 
 def test_the_same_name_later_is_another_stream(make: Make) -> None:
