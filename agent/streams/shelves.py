@@ -90,10 +90,17 @@ class Shelves:
         self._next_tidy = now + TIDY_EVERY
         self._drop([one for one in self.catalog.streams.values() if _nothing_left(one) and self._gone(one, now)])
 
-    @staticmethod
-    def _gone(stream: Stream, now: float) -> bool:
-        """True when its file has been gone for long enough not to come back as it was."""
-        return now - stream.facts.looked >= GONE
+    def _gone(self, stream: Stream, now: float) -> bool:
+        """True when its file has been gone for long enough not to come back as it was.
+
+        One that was not seen since the start may lie in a directory that is only not mounted now, with its segments.
+        It is kept as long as a marker is, counted from its last change, or from the start where that is not known.
+        """
+        facts, wall = stream.facts, self.tools.clock.now()
+        away = now - facts.looked
+        if facts.begun is None and away < plan.MARKER_AGE:
+            return away >= GONE and 0 < facts.changed <= wall - plan.MARKER_AGE
+        return away >= GONE
 
     def _drop(self, streams: Iterable[Stream]) -> None:
         for stream in streams:

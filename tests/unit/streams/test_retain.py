@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.config import Retention
+from agent.config import Files, Retention
 from agent.kit import disk
 from agent.kit.units import Duration, Size
 from agent.streams import engine, hints, plan, shelves
@@ -144,6 +144,35 @@ def test_streams_that_came_and_went_unsealed_are_dropped(make: Make) -> None:
     bench.engine.shelves.tidy()
 
     assert [LEAF] == list(bench.engine.catalog.streams)
+
+
+@pytest.mark.parametrize(("away", "kept"), [(shelves.GONE, True), (plan.MARKER_AGE, False)])
+def test_a_directory_that_is_not_mounted_for_a_time_keeps_its_cursors(make: Make, away: float, kept: bool) -> None:
+    """Its segments are away as well, so nothing but the hint tells of its streams: all would be sent again."""
+    bench = make(files=Files(recursive=True), retention=keeping(keep=1))
+    inside, outside = bench.path / "mount", bench.path.parent / "medium"
+    inside.mkdir()
+    bench.writer(leaf="mount/t.json").write(lines(0, 100)).close()
+    bench.seal("mount/t.json")
+    stream = bench.stream("mount/t.json")
+    bench.release()
+    bench.stop()
+    inside.rename(outside)
+    inside.mkdir()  # as umount(8) leaves it
+    forgotten: list[str] = []
+    bench.engine.holding.forget = forgotten.append  # type: ignore[method-assign]  # to see who is
+    bench.look()
+    bench.clock.advance(away)
+    filled(bench, 2)
+    assert ["keep"] == bench.retain()
+    bench.engine.shelves.tidy()
+    assert ([] if kept else [stream.id]) == forgotten
+    bench.stop()
+    inside.rmdir()
+    outside.rename(inside)
+    bench.look()
+
+    assert stream.id == bench.stream("mount/t.json").id
 
 
 def test_the_same_name_later_is_another_stream(make: Make) -> None:
