@@ -16,7 +16,7 @@ from agent.streams.asides import in_the_way, line_up
 from agent.streams.catalog import Stream
 from agent.streams.live import Live, irregular
 from agent.streams.position import Identity
-from agent.streams.recognise import begin, find_inode, open_live, recognise
+from agent.streams.recognise import accept, begin, find_inode, open_live, recognise
 from agent.streams.seal import Sealer
 from agent.streams.tombs import Tombs
 from agent.streams.tools import Tools
@@ -42,12 +42,17 @@ class Departures:
         self._told: set[Stream] = set()
         """Those of which it was told that their writers don't let go."""
 
-    def rename_away(self, stream: Stream) -> None:
-        """Method `rename`: move the live file aside; its writer has to reopen. Raises OSError, RefusedError."""
+    def rename_away(self, stream: Stream) -> bool:
+        """Method `rename`: move the live file aside; its writer has to reopen. Raises OSError, RefusedError.
+
+        False where nothing in it tells yet that it is a log: somebody's document stays where it is.
+        """
         home, aside = stream.place.home, names.aside_name(stream.leaf)
         with open_live(stream) as live:
             if recognise(self._tools, stream, live) == "other_file" and stream.departed:
-                return  # its writer was faster: the old file is finished first
+                return True  # its writer was faster: the old file is finished first
+            if not self._a_log(stream, live):
+                return False
             try:
                 home.displace(stream.leaf, aside)
             except FileExistsError:
@@ -56,10 +61,19 @@ class Departures:
             moved = home.stat(aside)
             if moved.st_ino != live.identity.inode:  # it is open: no other file can have its inode
                 self._unknown(stream, aside, moved)
-                return
+                return True
         stream.departed = aside
         stream.facts.grew = self._tools.clock.monotonic()
         self._tools.audit.write("tomb", stream=stream.name, reason="renamed aside", file=aside)
+        return True
+
+    @staticmethod
+    def _a_log(stream: Stream, live: Live) -> bool:
+        """True for one of which something was sealed, or can be. Raises RefusedError for what is none."""
+        if stream.incarnation and stream.incarnation.sealed:
+            return True
+        first = live.first_byte(0)
+        return first is not None and accept(stream, live, first)
 
     def _unknown(self, stream: Stream, aside: str, moved: os.stat_result) -> None:
         """The writer was faster than the renaming, which took the file that came next: that one's turn comes later."""

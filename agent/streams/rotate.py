@@ -87,13 +87,13 @@ class Rotator:
             if (why := barred(self.tools, stream)) and not stream.open_part:
                 raise why
             hooks.before(self.tools, stream, item.reason)
-            if stream.rotation.method == "rename" and stream.rotating_bytes > 0:
-                self.departures.rename_away(stream)
+            if stream.rotation.method != "rename" or stream.rotating_bytes <= 0 or self.departures.rename_away(stream):
+                return True
+            failures.append(Sealed(stream, item.reason))
         except (OSError, AgentError) as error:
             failures.append(Sealed(stream, item.reason, error=error))
-            self._concluded(failures[-1])
-            return False
-        return True
+        self._concluded(failures[-1])
+        return False
 
     def _concluded(self, outcome: Sealed) -> None:
         stream, facts, emptied = outcome.stream, outcome.stream.facts, True

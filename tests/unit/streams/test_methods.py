@@ -301,3 +301,30 @@ def test_a_renamed_file_that_is_written_anew_while_its_end_is_sealed_is_kept_for
 
     assert big(0, 10) + b"no end" + big(20, 30) + b"not it" == bench.sealed()
     assert ({}, []) == (bench.lost(), bench.names(".*.rotating"))
+
+
+@pytest.mark.parametrize("content", [b'{\n "a": 1\n}\n', b'{"name": "one line without an end"}', bytes(8192)])
+def test_what_is_no_log_is_not_moved_aside(make: Make, content: bytes) -> None:
+    """Whoever reads a document by its path would miss it: it is refused, or asked again, where it stands."""
+    bench = make(method="rename", max_age=60.0)
+    (bench.path / "package.json").write_bytes(content)
+    bench.step()
+    for _ in range(3):
+        bench.clock.advance(61)
+        bench.step()
+
+    assert content == (bench.path / "package.json").read_bytes()
+    assert ["package.json"] == [one.name for one in bench.path.iterdir() if one.is_file()]
+
+
+def test_a_captured_file_is_moved_aside_although_nothing_is_left_to_seal(make: Make) -> None:
+    """What was sealed of it has told already that it is a log."""
+    bench = make(method="rename", max_age=60.0, capture=1.0)
+    bench.writer().write(lines(0, 10)).close()
+    bench.look()
+    for _ in range(10):
+        bench.clock.advance(20)
+        bench.step()
+
+    assert not (bench.path / LEAF).exists()
+    assert lines(0, 10) == bench.sealed()
