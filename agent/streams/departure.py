@@ -14,6 +14,7 @@ from agent.kit.steps import reach
 from agent.streams import names
 from agent.streams.asides import in_the_way, line_up
 from agent.streams.catalog import Stream
+from agent.streams.incarnation import Incarnation
 from agent.streams.live import Live, irregular
 from agent.streams.position import Identity
 from agent.streams.recognise import accept, begin, find_inode, open_live, recognise
@@ -127,8 +128,9 @@ class Departures:
                     return False  # emptied meanwhile: its new life comes next
                 if stream.facts.nul_since is not None:
                     return False  # NULs stand before its last records, which a writer may still fill (attack C9)
+                left = self._left(stream, live, life)
                 if ours and stream.departed:
-                    if live.size() != life.sealed:
+                    if left:
                         return False
                     stream.place.settle()
                     stream.place.home.remove(stream.departed)
@@ -170,6 +172,17 @@ class Departures:
         life = stream.incarnation
         while life and live.size() > life.sealed and self._sealer.seal_open(stream, live, "rename", whole=True):
             pass
+
+    def _left(self, stream: Stream, live: Live, life: Incarnation) -> bool:
+        """True where the file is not just what was sealed of it.
+
+        One that was allocated ahead ends in NULs that nobody will fill any more: they are no rest, and no loss.
+        """
+        if live.size() <= life.sealed or live.first_byte(life.sealed) is not None:
+            return live.size() != life.sealed
+        life.largest = life.known = life.sealed
+        self._tools.remember(stream)  # before the file goes: a start could not tell any more
+        return False
 
     def _idle(self, stream: Stream, size: int) -> float:
         """Seconds since the departed file grew; the facts are those of the file at the path (attack H6)."""

@@ -328,3 +328,41 @@ def test_a_captured_file_is_moved_aside_although_nothing_is_left_to_seal(make: M
 
     assert not (bench.path / LEAF).exists()
     assert lines(0, 10) == bench.sealed()
+
+
+def test_a_file_allocated_ahead_is_finished(make: Make) -> None:
+    """The NULs in which it ends were never written: the file goes, nothing is lost, and the next one has its turn."""
+    bench = make(method="rename", max_age=60.0)
+    writer = bench.writer("hold").write(lines(0, 100))
+    os.posix_fallocate(writer.fd, 0, 65_536)
+    writer.close()
+    bench.look()
+    for _ in range(4):
+        bench.clock.advance(61)
+        bench.step()
+    assert [] == [one.name for one in bench.path.iterdir() if names.is_aside(one.name)]
+    bench.writer().write(lines(100, 200)).close()
+    for _ in range(4):
+        bench.clock.advance(61)
+        bench.step()
+
+    assert lines(0, 200) == bench.sealed()
+    assert {} == bench.lost()
+
+
+def test_a_writer_that_allocated_ahead_may_still_fill_its_renamed_file(make: Make) -> None:
+    """While it has the file open the NULs are its room: they are waited for."""
+    bench = make(method="rename", max_age=60.0)
+    writer = bench.writer("hold").write(lines(0, 100))
+    os.posix_fallocate(writer.fd, 0, 65_536)
+    bench.look()
+    for _ in range(4):
+        bench.clock.advance(61)
+        bench.step()
+    writer.write(lines(100, 200)).close()
+    for _ in range(4):
+        bench.clock.advance(61)
+        bench.step()
+
+    assert lines(0, 200) == bench.sealed()
+    assert {} == bench.lost()
