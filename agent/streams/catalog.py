@@ -14,7 +14,7 @@ import msgspec
 from agent.config import Config, Retention, Rotation
 from agent.kit import log
 from agent.kit.disk import Directory
-from agent.kit.errors import CorruptError, RefusedError, UnknownError, printable
+from agent.kit.errors import RefusedError, UnknownError, printable
 from agent.streams import names, segment
 from agent.streams.incarnation import Incarnation
 from agent.streams.position import Extent, Identity
@@ -228,12 +228,13 @@ class Stream:
     def sealed_bytes(self, start: int, end: int) -> bytes | None:
         """The sealed content of a physical range of this incarnation; None where no segment has it any more.
 
-        A damaged segment has it no more than one that somebody removed: what the live file still has is sealed anew.
+        What somebody removed is not there: what the live file still has of it is sealed anew. Raises CorruptError where
+        a segment is damaged.
         """
         try:
             return content(self.mine(), start, end)
-        except (FileNotFoundError, CorruptError) as error:
-            _log.error("a segment cannot be compared with the live file", stream=self.name, error=error)
+        except FileNotFoundError as error:
+            _log.error("a segment is gone; what the live file has of it is sealed anew", stream=self.name, error=error)
             return None
 
     @property

@@ -140,7 +140,8 @@ def _is_hole(incarnation: Incarnation, live: Live, end: int) -> bool:
 def _only_sealed(live: Live, start: int, end: int, sealed_bytes: SealedBytes | None) -> bool:
     """True when every byte of the range is NUL or, where `sealed_bytes` may tell, equals what was sealed.
 
-    A damaged segment cannot tell, and speaks against nothing: the guard is there.
+    A damaged segment cannot tell. Where nothing was released yet the file has all of it, and is sealed anew; else it
+    speaks against nothing: the guard is there, and the file keeps what only it has.
     """
     for begin, stop in live.extents(start, end):
         at = begin
@@ -152,7 +153,7 @@ def _only_sealed(live: Live, start: int, end: int, sealed_bytes: SealedBytes | N
                 try:
                     known = sealed_bytes(at, at + len(there)) if sealed_bytes else None
                 except CorruptError:
-                    known = there
+                    known = None if (begin, stop) == (start, end) else there
                 if known is None or not equal_or_nul(there, known):
                     return False
             at += len(there)
@@ -171,7 +172,10 @@ def kept_prefix(live: Live, limit: int, sealed_bytes: SealedBytes, *, untouched:
         at = begin
         while at < stop:
             there = live.read(at, min(_WINDOW, stop - at))
-            known = sealed_bytes(at, at + len(there)) or b""
+            try:
+                known = sealed_bytes(at, at + len(there)) or b""
+            except CorruptError:
+                known = b""
             same = _agree(there, known[: len(there)])
             end = max(end, at + there.rfind(b"\n", 0, same) + 1) if b"\n" in there[:same] else end
             if same < len(there) or not there:
