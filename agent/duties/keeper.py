@@ -184,21 +184,24 @@ class Keeper:
     def _look(self, now: float) -> None:
         """Take the looks that are due: the streams they touched are candidates."""
         looks = self._watcher.due(now) if self._watcher else [Look("", None)]
-        for look in looks:
-            began = self._clock.monotonic()
-            try:
-                looked = self.engine.lookout.look(look.directory, look.names)
-            except BaseException:
-                # It may have seen of any stream what no other look sees again, and those behind it are not taken.
-                self._deadlines.update(dict.fromkeys(self.engine.catalog.streams.values(), now))
-                raise
-            self._candidates.update(dict.fromkeys(looked.touched))
-            self._candidates.update(dict.fromkeys(looked.suspects))
-            if self._watcher:
-                ended = self._clock.monotonic()
-                self._watcher.report(look, looked.grew, ended - began, ended, self._soon(looked.touched))
-                if look.names is None:
-                    self._watcher.manage(self.engine.grounds.managed())
+        try:
+            for look in looks:
+                self._take(look)
+        except BaseException:
+            # One may have seen of any stream what no other sees again, and those behind it are not taken.
+            self._deadlines.update(dict.fromkeys(self.engine.catalog.streams.values(), now))
+            raise
+
+    def _take(self, look: Look) -> None:
+        began = self._clock.monotonic()
+        looked = self.engine.lookout.look(look.directory, look.names)
+        self._candidates.update(dict.fromkeys(looked.touched))
+        self._candidates.update(dict.fromkeys(looked.suspects))
+        if self._watcher:
+            ended = self._clock.monotonic()
+            self._watcher.report(look, looked.grew, ended - began, ended, self._soon(looked.touched))
+            if look.names is None:
+                self._watcher.manage(self.engine.grounds.managed())
 
     def _look_again(self, now: float) -> None:
         """Refresh what is known of streams that may have come due by now: they are candidates as well."""
