@@ -105,7 +105,7 @@ class Copier:
         """Where to begin: S, or behind a run of NULs at S, or in the record at S, that outlived its grace."""
         life = stream.incarnation
         assert life is not None  # noqa: S101 - recognise has just set it
-        first = live.first_byte(live.torn(life.sealed))
+        first = live.first_byte(live.torn(life.sealed), self._tools.breathe)
         facts = stream.facts
         if first is None or first == life.sealed:
             facts.nul_since = None

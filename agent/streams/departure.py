@@ -68,12 +68,11 @@ class Departures:
         self._tools.audit.write("tomb", stream=stream.name, reason="renamed aside", file=aside)
         return True
 
-    @staticmethod
-    def _a_log(stream: Stream, live: Live) -> bool:
+    def _a_log(self, stream: Stream, live: Live) -> bool:
         """True for one of which something was sealed, or can be. Raises RefusedError for what is none."""
         if stream.incarnation and stream.incarnation.sealed:
             return True
-        first = live.first_byte(0)
+        first = live.first_byte(0, self._tools.breathe)
         return first is not None and accept(stream, live, first)
 
     def _unknown(self, stream: Stream, aside: str, moved: os.stat_result) -> None:
@@ -178,7 +177,7 @@ class Departures:
 
         One that was allocated ahead ends in NULs that nobody will fill any more: they are no rest, and no loss.
         """
-        if live.size() <= life.sealed or live.first_byte(life.sealed) is not None:
+        if live.size() <= life.sealed or live.first_byte(life.sealed, self._tools.breathe) is not None:
             return live.size() != life.sealed
         life.largest = life.known = life.sealed
         self._tools.remember(stream)  # before the file goes: a start could not tell any more

@@ -101,13 +101,14 @@ def judge(incarnation: Incarnation, live: Live, sealed_bytes: SealedBytes, kept:
         limit = min(incarnation.released, floor)
         return "same" if _is_hole(incarnation, live, limit) or _only_sealed(live, 0, limit, None) else "refilled"
     holes = _only_sealed(live, 0, min(live.floor(kept), floor), None)
-    return "same" if holes and _only_sealed(live, kept, floor, sealed_bytes) else "refilled"
+    known = bool(incarnation.guard) and _guard_there(incarnation, live) == incarnation.guard
+    return "same" if holes and _only_sealed(live, kept, floor, sealed_bytes, known=known) else "refilled"
 
 
 def rewritten(incarnation: Incarnation, live: Live) -> bool:
     """True when of the guard only the last few bytes differ: the writer seeks back over its footer (attack M5)."""
     guard = incarnation.guard
-    there = live.read(incarnation.sealed - len(guard), len(guard))
+    there = _guard_there(incarnation, live)
     return len(guard) >= GUARD and there[:-_FOOTER] == guard[:-_FOOTER]
 
 
@@ -116,12 +117,17 @@ def guard_holds(incarnation: Incarnation, live: Live) -> bool:
     guard = incarnation.guard
     if not guard:
         return True
-    there = live.read(incarnation.sealed - len(guard), len(guard))
+    there = _guard_there(incarnation, live)
     if there == guard:
         return True
     if not incarnation.guard_may_be_gone:
         return False
     return equal_or_nul(there, guard)
+
+
+def _guard_there(incarnation: Incarnation, live: Live) -> bytes:
+    """What is in the guard's place."""
+    return live.read(incarnation.sealed - len(incarnation.guard), len(incarnation.guard))
 
 
 def _is_hole(incarnation: Incarnation, live: Live, end: int) -> bool:
@@ -137,11 +143,13 @@ def _is_hole(incarnation: Incarnation, live: Live, end: int) -> bool:
     return at is None or at >= end
 
 
-def _only_sealed(live: Live, start: int, end: int, sealed_bytes: SealedBytes | None) -> bool:
+def _only_sealed(
+    live: Live, start: int, end: int, sealed_bytes: SealedBytes | None, *, known: bool = False
+) -> bool:  # fmt: skip
     """True when every byte of the range is NUL or, where `sealed_bytes` may tell, equals what was sealed.
 
     A damaged segment cannot tell. Where nothing was released yet the file has all of it, and is sealed anew; else it
-    speaks against nothing: the guard is there, and the file keeps what only it has.
+    speaks against nothing, where the file is `known` by its guard, and the file keeps what only it has.
     """
     for begin, stop in live.extents(start, end):
         at = begin
@@ -151,10 +159,10 @@ def _only_sealed(live: Live, start: int, end: int, sealed_bytes: SealedBytes | N
                 break
             if there.strip(b"\0"):
                 try:
-                    known = sealed_bytes(at, at + len(there)) if sealed_bytes else None
+                    sealed = sealed_bytes(at, at + len(there)) if sealed_bytes else None
                 except CorruptError:
-                    known = None if (begin, stop) == (start, end) else there
-                if known is None or not equal_or_nul(there, known):
+                    sealed = there if known and (begin, stop) != (start, end) else None
+                if sealed is None or not equal_or_nul(there, sealed):
                     return False
             at += len(there)
     return True
@@ -175,7 +183,7 @@ def kept_prefix(live: Live, limit: int, sealed_bytes: SealedBytes, *, untouched:
             try:
                 known = sealed_bytes(at, at + len(there)) or b""
             except CorruptError:
-                known = b""
+                known = b""  # rather sealed once more than taken for sealed
             same = _agree(there, known[: len(there)])
             end = max(end, at + there.rfind(b"\n", 0, same) + 1) if b"\n" in there[:same] else end
             if same < len(there) or not there:

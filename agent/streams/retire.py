@@ -53,6 +53,7 @@ class Retirer:
         life = stream.incarnation
         if life and _of(life, found) and found.source.start < life.spared <= found.source.end:
             life.spared = 0  # what it could not give back goes with it, by the next release
+            self._tools.remember(stream)
         self._tools.changed(stream)
         self._tell(stream, found, item, digest)
 

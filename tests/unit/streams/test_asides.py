@@ -350,12 +350,12 @@ def test_one_that_cannot_be_read_keeps_nothing_from_starting(
         path.mkdir()
     real, asked = Live.first_byte, []
 
-    def first_byte(self: Live, start: int) -> int | None:
+    def first_byte(self: Live, start: int, *breathe: Callable[[], None]) -> int | None:
         if self.name == ASIDE:
             asked.append(start)
             if len(asked) == nth:
                 raise OSError(errno.EIO, "injected")
-        return real(self, start)
+        return real(self, start, *breathe)
 
     monkeypatch.setattr(Live, "first_byte", first_byte)
     told = directory(bench.engine).problems

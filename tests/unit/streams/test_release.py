@@ -18,6 +18,7 @@ from agent.kit.disk import Directory
 from agent.kit.errors import RefusedError
 from agent.streams import dues, release
 from agent.streams.live import GUARD
+from agent.streams.segment import SegmentReader
 from tests.support.bench import LEAF, MEMORY, Bench, Writer, apart, at, fail, lines
 from tests.unit.streams.conftest import Make
 
@@ -670,3 +671,26 @@ def test_what_a_damaged_segment_held_goes_with_it(make: Make) -> None:
 
     assert bench.allocated() <= 8192
     assert big(100, 300) == bench.whole()
+
+
+@pytest.mark.parametrize("members", [(0,), (0, 1), (1,)])
+def test_a_file_that_power_loss_cut_is_sealed_again_where_its_segment_is_damaged(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, members: tuple[int, ...]
+) -> None:
+    """Nothing tells which of its bytes were sealed: rather twice than never, and the stream goes on."""
+    bench.engine.sealer.copier.member_size = 50_000
+    writer = bench.writer().write(big(0, 100))
+    bench.seal()
+    bench.stop()
+    for member in members:
+        damage(bench, 0, member)
+    monkeypatch.setattr("agent.streams.engine.boot_id", lambda: "another")
+    writer.cut(80_000).write(big(100, 120))
+    bench.rotate()
+    bench.rotate()
+
+    assert "" == bench.stream().failure
+    assert [(0, 100_000), (100_000, 200_000)] == [(one.extent.start, one.extent.end) for one in bench.stream().segments]
+    with SegmentReader(bench.stream().segments[-1]) as reader:
+        assert big(0, 80) + big(100, 120) == reader.range(100_000, 200_000)
+    assert bench.allocated() <= 8192

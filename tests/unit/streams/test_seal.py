@@ -935,3 +935,29 @@ def test_a_schedule_takes_whatever_time_a_file_bears(make: Make, changed: float)
     bench.step()
 
     assert lines(0, 100) == bench.sealed() == bench.sealed("other.json")
+
+
+def test_a_search_through_written_zeros_breathes(bench: Bench) -> None:
+    """A file that somebody filled with zeros is read to its end at each try: an agent that has to leave can, there."""
+    bench.writer().write(bytes(4 * MIB) + lines(0, 10)).close()
+    bench.look()
+    breaths: list[int] = []
+    bench.breathe = lambda: breaths.append(1)
+    bench.seal()
+    assert len(breaths) >= 16
+    bench.breathe = fail(StoppingError("the agent is stopping"))
+    with pytest.raises(StoppingError):
+        bench.seal()
+    bench.breathe = lambda: None
+    bench.clock.advance(60)
+    bench.seal()
+
+    assert lines(0, 10) == bench.sealed()
+
+
+@pytest.mark.parametrize("zeros", [1, 4096, MIB - 1, MIB, MIB + 1])
+def test_the_first_byte_behind_zeros_is_found_where_it_is(tmp_path: Path, zeros: int) -> None:
+    """Whatever the pieces in which they are read; none where nothing follows."""
+    (tmp_path / LEAF).write_bytes(bytes(zeros) + b"x" + bytes(5))
+    with disk.Directory.open(str(tmp_path)) as home, Live.open(home, LEAF) as live:
+        assert [zeros, None] == [live.first_byte(0), live.first_byte(zeros + 1)]
