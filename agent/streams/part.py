@@ -6,6 +6,7 @@ record ends, except inside a record longer than a member; `trim` gives up whatev
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -62,8 +63,14 @@ class Part(Handle):
     def resume(
         cls, directory: Directory, name: str, stream_id: bytes, identity: Identity, *, size: int, count: int
     ) -> Part:
-        """Go on behind the first `count` members, which take `size` bytes; what lies behind them is cut off."""
+        """Go on behind the first `count` members, which take `size` bytes; what lies behind them is cut off.
+
+        Raises FileNotFoundError also where their end is gone: to cut a file that is shorter would lengthen it by NULs.
+        """
         part = cls(directory, name, directory.open_update(name), stream_id, identity)
+        if os.fstat(part.fd).st_size < size:
+            part.close()
+            raise FileNotFoundError(errno.ENOENT, "the end of the open part", os.path.join(directory.path, name))
         part.before, part._begin, part.size = count, size, size
         part._cut()
         return part
@@ -229,6 +236,11 @@ def walk(fd: int, size: int) -> Iterator[tuple[Member, bytes]]:
     """The whole, sound members at the beginning of an open part, with their content; ends at the first bad one."""
     for member in headers(fd, size):
         try:
-            yield member, members.inflate(os.pread(fd, member.size, member.offset), member)
+            yield member, content(fd, member)
         except CorruptError:
             return
+
+
+def content(fd: int, member: Member) -> bytes:
+    """A member's uncompressed bytes, read from its file and checked. Raises CorruptError."""
+    return members.inflate(os.pread(fd, member.size, member.offset), member)

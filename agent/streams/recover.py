@@ -11,6 +11,9 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
 
 from agent.kit import disk, log
 from agent.kit.disk import Directory
@@ -18,17 +21,27 @@ from agent.kit.errors import CorruptError, RefusedError, printable
 from agent.kit.steps import reach
 from agent.streams import index as indexes
 from agent.streams import member as members
-from agent.streams import names, openpart, segment
+from agent.streams import names, openpart, salvage, segment
 from agent.streams.archive import Leftovers
 from agent.streams.catalog import Catalog, Place, Stream
 from agent.streams.hints import Hint
 from agent.streams.live import Live
 from agent.streams.member import Member
-from agent.streams.part import headers, walk
+from agent.streams.openpart import DAMAGED, tell_damaged
+from agent.streams.part import content, headers, walk
+from agent.streams.salvage import Gone
 from agent.streams.segment import Segment
 from agent.streams.tools import Tools
 
 _log = log.get("engine")
+_CHUNK = 1 << 20
+
+
+class Found(NamedTuple):
+    """A sound member of a part. Its content is read again where it is asked for: a part may be larger than memory."""
+
+    member: Member
+    ends_record: bool
 
 
 @dataclass(slots=True)
@@ -59,8 +72,10 @@ class Recovery:
                 self._leave(place, name, error)
                 continue
             try:
-                found = list(walk(fd, os.fstat(fd).st_size))
-                if found:
+                found = [Found(one, data[-1:] == b"\n") for one, data in walk(fd, os.fstat(fd).st_size)]
+                if names.is_open(name):
+                    self._open_part(place, name, fd, found)
+                elif found:
                     self._part(place, name, fd, found)
                 else:
                     self._remnant(place, name, os.pread(fd, members.HEADER_SIZE, 0))
@@ -101,31 +116,73 @@ class Recovery:
         finally:
             os.close(fd)
 
-    def _part(self, place: Place, name: str, fd: int, found: list[tuple[Member, bytes]]) -> None:
-        stream = self._owner(place, name, found[0][0])
+    def _open_part(self, place: Place, name: str, fd: int, found: list[Found]) -> None:
+        """It may be the only copy of what is damaged in it too: nothing of that is cut off before it lies elsewhere."""
+        sound = found[-1].member.offset + found[-1].member.size if found else 0
+        rest = salvage.rest(fd, sound, os.fstat(fd).st_size)
+        last = next((one.member for one in reversed(found) if one.ends_record), None)
+        first = found[0].member if found else rest.begun or rest.last
+        stream = self._owner(place, name, first) if first else self._named(place, name)
+        gone = salvage.NOTHING if stream is not None and not rest.torn else None  # while it runs, merging has counted
+        if stream is not None and stream.incarnation is None:
+            hint = self.hints.get(stream.id)
+            gone = salvage.gone(stream, fd, last, rest, hint)
+            gone = gone and salvage.but_for_merge(stream, gone)
+            if gone and hint and not rest.size and gone.end == hint.sealed:
+                gone = None  # it was counted when the part was cut, and S has moved on
+        if stream is not None and gone is not None:
+            if last and (not rest.size or self._copy_aside(place, name, fd, last.offset + last.size, stream.name)):
+                self._part(place, name, fd, found)
+            else:
+                self._set_aside(place, name, DAMAGED, stream.name, found)
+            self._lose(stream, name, gone)
+        elif found:
+            self._part(place, name, fd, found)
+        else:
+            self._remnant(place, name, os.pread(fd, members.HEADER_SIZE, 0), torn=rest.torn)
+
+    def _lose(self, stream: Stream, name: str, gone: Gone) -> None:
+        """Count what was in the damaged part alone, and let the stream go on behind it."""
+        if gone.end > gone.start:
+            hint = self.hints.get(stream.id) or Hint(stream=stream.name, id=stream.id)
+            largest = hint.largest if (hint.inode, hint.base) == (gone.identity.inode, gone.base) else 0
+            self.hints[stream.id] = moved = msgspec.structs.replace(
+                hint, stream=stream.name, inode=gone.identity.inode, birth=gone.identity.birth, base=gone.base,
+                sealed=gone.end, largest=max(largest, gone.end), released=0, boot=self.tools.boot, settled=False,
+            )  # fmt: skip
+            try:
+                self.tools.hints.note(moved)  # before it is told: after a crash in between it is told never, not twice
+            except OSError as error:
+                self.tools.forgetful.begins(self.tools.audit, error)
+            positions = [gone.base + gone.start, gone.base + gone.end]
+            self.tools.lost(stream, "damaged", gone.end - gone.start, positions=positions, why=DAMAGED)
+        tell_damaged(stream, os.path.join(stream.place.archive.path, name), gone.end - gone.start)
+
+    def _part(self, place: Place, name: str, fd: int, found: list[Found]) -> None:
+        stream = self._owner(place, name, found[0].member)
         if stream is None:
             self._set_aside(place, name, "no stream has this id", found=found)
-        elif self._in_segments(stream, found):
+        elif self._in_segments(stream, fd, found):
             place.archive.sync()  # the segment's name, before the other copy goes
             place.archive.remove(name)
             self._tell(stream.name, name, "part dropped: its bytes are elsewhere")
-        elif not names.is_open(name) and self._still_live(stream, found):
+        elif not names.is_open(name) and self._still_live(stream, fd, found):
             place.archive.remove(name)
             self._tell(stream.name, name, "part dropped: its bytes are elsewhere")
-        elif found[0][0].position < stream.end:
+        elif found[0].member.position < stream.end:
             self._set_aside(place, name, "it overlaps published segments but differs from them", stream.name, found)
         else:
             self._adopt(place, name, fd, stream, found)
 
-    def _adopt(self, place: Place, name: str, fd: int, stream: Stream, found: list[tuple[Member, bytes]]) -> None:
+    def _adopt(self, place: Place, name: str, fd: int, stream: Stream, found: list[Found]) -> None:
         """The part may be the only copy: cut it at its last record end, and make it the stream's open part."""
         kept = list(found)
-        while kept and not kept[-1][1].endswith(b"\n"):
+        while kept and not kept[-1].ends_record:
             kept.pop()
         if not kept:
             self._set_aside(place, name, "no whole record in it", stream.name, found)
             return
-        whole = [member for member, _ in kept]
+        whole = [one.member for one in kept]
         place.sync_removals()
         disk.truncate(fd, whole[-1].offset + whole[-1].size)
         disk.sync_file(fd)
@@ -140,17 +197,32 @@ class Recovery:
         end = whole[-1].position + whole[-1].length
         self._tell(stream.name, target, "part taken up", positions=[whole[0].position, end])
 
-    def _remnant(self, place: Place, name: str, head: bytes) -> None:
-        """A part without one whole member: every byte is where it was before. Other programs' files stay."""
+    def _remnant(self, place: Place, name: str, head: bytes, *, torn: bool = True) -> None:
+        """A part without one whole member: every byte is where it was before. Other programs' files stay.
+
+        An open part that is not only `torn` held more than that, so it is kept.
+        """
         known = [stream.leaf for stream in self.catalog.all() if stream.place is place]
         known += [place_leaf for hint in self.hints.values() if (place_leaf := _leaf(place, hint))]
         leaves = [*known, *place.home.names()]
         ours = next((leaf for leaf in leaves if name in names.hidden_names(leaf)), None)
-        if members.begins(head) or indexes.begins(head) or (ours is not None and not head.strip(b"\0")):
+        begins = members.begins(head) or indexes.begins(head)
+        if torn and (begins or (ours is not None and not head.strip(b"\0"))):
             place.archive.remove(name)
             self._tell("", name, "empty part removed")
-        elif ours is not None:
-            self._set_aside(place, name, "it is no part, but has the name of one", place.stream_name(ours))
+        elif ours is not None or begins:
+            why = "it is no part, but has the name of one" if torn else DAMAGED
+            self._set_aside(place, name, why, place.stream_name(ours) if ours else "")
+
+    def _named(self, place: Place, name: str) -> Stream | None:
+        """The stream that a part without a whole member is named after."""
+        for stream in self.catalog.streams.values():
+            if stream.place is place and name in names.hidden_names(stream.leaf):
+                return stream
+        for hint in self.hints.values():
+            if (leaf := _leaf(place, hint)) and name in names.hidden_names(leaf):
+                return self.catalog.stream(place, leaf, hint.id)
+        return None
 
     def _owner(self, place: Place, name: str, first: Member) -> Stream | None:
         stream_id = first.stream_id.hex()
@@ -171,28 +243,27 @@ class Recovery:
             return self.catalog.stream(place, leaf, stream_id)
         return None
 
-    def _in_segments(self, stream: Stream, found: list[tuple[Member, bytes]]) -> bool:
-        return all(self._sealed_as(stream, member, content) for member, content in found)
+    def _in_segments(self, stream: Stream, fd: int, found: list[Found]) -> bool:
+        return all(self._sealed_as(stream, fd, one.member) for one in found)
 
-    def _sealed_as(self, stream: Stream, member: Member, content: bytes) -> bool:
+    def _sealed_as(self, stream: Stream, fd: int, member: Member) -> bool:
         for one in stream.segments:
             if one.extent.start <= member.position and member.position + member.length <= one.extent.end:
                 with suppress(CorruptError), segment.SegmentReader(one) as reader:
-                    return reader.range(member.position, member.position + member.length) == content
+                    return reader.range(member.position, member.position + member.length) == content(fd, member)
         return False
 
-    def _still_live(self, stream: Stream, found: list[tuple[Member, bytes]]) -> bool:
+    def _still_live(self, stream: Stream, fd: int, found: list[Found]) -> bool:
         try:
             with Live.open(stream.place.home, stream.leaf) as live:
-                if not live.identity.same_file(found[0][0].identity):
+                if not live.identity.same_file(found[0].member.identity):
                     return False
-                return all(live.read(member.physical, member.length) == content for member, content in found)
-        except (OSError, RefusedError):
+                members = (one.member for one in found)
+                return all(live.read(one.physical, one.length) == content(fd, one) for one in members)
+        except (OSError, RefusedError, CorruptError):
             return False
 
-    def _set_aside(
-        self, place: Place, name: str, why: str, stream: str = "", found: Sequence[tuple[Member, bytes]] = ()
-    ) -> None:
+    def _set_aside(self, place: Place, name: str, why: str, stream: str = "", found: Sequence[Found] = ()) -> None:
         """Move a file into quarantine; where that is another file system, it gets another name where it is."""
         size = 0
         with suppress(OSError):  # what is gone is told all the same
@@ -210,10 +281,32 @@ class Recovery:
                     place.archive.publish(name, f".{target}.quarantined")
             break
         self.tools.metrics.quarantined_files.inc()
-        last = found[-1][0] if found else None
-        positions = {"positions": [found[0][0].position, last.position + last.length]} if last else {}
+        last = found[-1].member if found else None
+        positions = {"positions": [found[0].member.position, last.position + last.length]} if last else {}
         path = os.path.join(place.archive.path, name)
         self.tools.audit.write("quarantine", stream=stream, reason=why, path=path, bytes=size, **positions)
+
+    def _copy_aside(self, place: Place, name: str, fd: int, offset: int, stream: str) -> bool:
+        """Copy what lies in a file from `offset` on into quarantine; False where there is no room for it."""
+        if self.quarantine is None:
+            return False
+        target = next(one for n in range(1000) if not self.quarantine.exists(one := f"{name.lstrip('.')}.{n}"))
+        try:
+            to = self.quarantine.create(target)
+            try:
+                size = _copy(fd, to, offset)
+                disk.sync_file(to)
+            finally:
+                os.close(to)
+            self.quarantine.sync()
+        except OSError:
+            with suppress(OSError):  # the whole file is set aside then
+                self.quarantine.remove(target)
+            return False
+        self.tools.metrics.quarantined_files.inc()
+        path = os.path.join(place.archive.path, name)
+        self.tools.audit.write("quarantine", stream=stream, reason=DAMAGED, path=path, bytes=size, offset=offset)
+        return True
 
     def _tell(self, stream: str, name: str, what: str, **details: object) -> None:
         self.tools.audit.write("recover", stream=stream, reason=what, file=name, **details)
@@ -224,9 +317,16 @@ def _rank(name: str) -> int:
     return 0 if names.is_open(name) else 1
 
 
+def _copy(fd: int, to: int, offset: int) -> int:
+    size = 0
+    while piece := os.pread(fd, _CHUNK, offset + size):
+        size += disk.write_all(to, piece)
+    return size
+
+
 def _ends_record(fd: int, member: Member) -> bool:
     try:
-        return members.inflate(os.pread(fd, member.size, member.offset), member).endswith(b"\n")
+        return content(fd, member).endswith(b"\n")
     except CorruptError:
         return False
 

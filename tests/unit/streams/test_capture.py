@@ -18,7 +18,7 @@ from agent.streams.engine import peek
 from agent.streams.follow import Follower
 from agent.streams.part import walk
 from agent.streams.views import view
-from tests.support.bench import LEAF, Bench, at, fail, killed, lines
+from tests.support.bench import LEAF, Bench, Writer, at, fail, killed, lines
 from tests.unit.streams.conftest import Make
 
 OPEN = names.open_name(LEAF)
@@ -567,3 +567,142 @@ def test_an_open_part_that_somebody_removed_is_counted_and_stops_nothing(make: M
     bench.rotate()
 
     assert (big(10, 20), {"deleted": 10_000}) == (bench.whole(), bench.lost())
+
+
+def _captured(make: Make, members: int) -> tuple[Bench, Writer, list[int]]:
+    """An open part of so many members with 50 records each, all released; where they begin in it."""
+    bench = capturing(make)
+    writer, offsets = bench.writer(), []
+    for number in range(members):
+        offsets.append((bench.path / OPEN).stat().st_size if number else 0)
+        writer.write(big(number * 50, number * 50 + 50))
+        tick(bench)
+    return bench, writer, offsets
+
+
+def _flip(bench: Bench, at: int) -> bytes:
+    """Damage the open part; what it is then."""
+    raw = bytearray((bench.path / OPEN).read_bytes())
+    raw[at] ^= 1
+    (bench.path / OPEN).write_bytes(raw)
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("at", [30, 150], ids=["header", "body"])
+@pytest.mark.parametrize("bad", [(0,), (1,), (4,), (0, 2), (1, 2), (1, 3), (0, 1, 2, 3, 4)], ids=str)
+def test_a_damaged_open_part_is_published_but_for_its_bad_members(make: Make, bad: tuple[int, ...], at: int) -> None:
+    """What is sound in it becomes segments, what is not is lost and counted, the file is kept, the stream lives on."""
+    bench, writer, offsets = _captured(make, 5)
+    for number in bad:
+        damaged = _flip(bench, offsets[number] + at)
+    writer.write(big(250, 260))
+    for _ in range(4):
+        tick(bench)
+        bench.rotate()
+    writer.write(big(260, 270))
+    bench.rotate()
+    bench.clock.advance(60)
+    bench.rotate()
+
+    assert b"".join(big(n * 50, n * 50 + 50) for n in range(5) if n not in bad) + big(250, 270) == bench.whole()
+    assert {"damaged": 50_000 * len(bad)} == bench.lost()
+    assert [] == bench.names(OPEN) + bench.names(".*.merge")
+    (aside,) = bench.names(".*.quarantined")
+    assert (bench.path / aside).read_bytes().startswith(damaged)
+    assert 1 == len(bench.events("quarantine"))
+    assert bench.stream().failure == ""
+    before = bench.names()
+    bench.crash()
+    bench.rotate()
+    assert (before, 50_000 * len(bad)) == (bench.names(), sum(bench.lost().values()))
+
+
+@pytest.mark.parametrize("step", MERGED)
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_kill_while_a_damaged_part_is_published(make: Make, step: str, nth: int) -> None:
+    """Whatever was published of it stays, once; what is not is set aside at the next start, and counted.
+
+    Killed between the name of what follows a bad member and the count of that one, it is counted never, not twice.
+    """
+    bench, writer, offsets = _captured(make, 5)
+    _flip(bench, offsets[1] + 150)
+    writer.write(big(250, 260))
+    bench.look()
+
+    killed(step, lambda: str(bench.rotate()) and None, nth=nth)
+    bench.crash()
+    for number in range(3):
+        writer.write(big(260 + number, 261 + number))
+        bench.clock.advance(60)
+        bench.rotate()
+    found = [int(line[6:13]) for line in bench.whole().splitlines()]
+
+    assert found == sorted(set(found))
+    assert list(range(50)) == found[:50]
+    assert list(range(250, 263)) == found[-13:]
+    missing = 263_000 - 1000 * len(found)
+    assert bench.lost().get("damaged", 0) in ([0, missing] if (step, nth) == ("merge.renamed", 2) else [missing])
+
+
+def test_without_room_a_damaged_part_is_left_as_it_is(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be written anew, and is not cut at its bad member instead: once there is room, what is sound comes."""
+    bench, _, offsets = _captured(make, 4)
+    damaged = _flip(bench, offsets[2] + 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.engine.sealer.copier, "compressor", lambda _: _full)
+        assert bench.engine.sealer.seal([(bench.stream(), "request")])[0].error
+    assert damaged == (bench.path / OPEN).read_bytes()
+    bench.rotate()
+
+    assert big(0, 100) + big(150, 200) == bench.sealed()
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_damaged_part_that_outlives_its_segments_is_kept(
+    make: Make, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    """The segments' names could not be made durable at once: the next look sets it aside, and counts nothing twice."""
+    bench, writer, offsets = _captured(make, 3)
+    damaged = _flip(bench, offsets[bad] + 150)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as disk, at("merge.renamed", lambda: disk.setattr(Directory, "sync", refuse)):
+        bench.seal()
+    assert damaged == (bench.path / OPEN).read_bytes()
+    writer.write(big(150, 160))
+    for _ in range(3):
+        tick(bench, 60)
+    bench.rotate()
+
+    assert b"".join(big(n * 50, n * 50 + 50) for n in range(3) if n != bad) + big(150, 160) == bench.whole()
+    assert {"damaged": 50_000} == bench.lost()
+    (aside,) = (bench.path / ".telemetry-agent/quarantine").iterdir()
+    assert damaged.endswith(aside.read_bytes())
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+@pytest.mark.parametrize("left", ["nothing", "the header of the first", "the first", "all but 10 bytes"])
+def test_an_open_part_that_somebody_cut_is_not_made_longer(make: Make, left: str, rotate: bool) -> None:
+    """What is sound in it becomes a segment, the rest is lost and counted; the next bytes go into another part."""
+    bench, writer, offsets = _captured(make, 3)
+    whole = (bench.path / OPEN).stat().st_size
+    sizes = {"nothing": 0, "the header of the first": 100, "the first": offsets[1], "all but 10 bytes": whole - 10}
+    os.truncate(bench.path / OPEN, sizes[left])
+    writer.write(big(150, 160))
+    if rotate:
+        bench.seal()
+    for number in range(160, 163):
+        writer.write(big(number, number + 1))
+        tick(bench, 60)
+    bench.rotate()
+    bench.crash()
+    bench.rotate()
+
+    sound = {"the first": 50, "all but 10 bytes": 100}.get(left, 0)
+    assert big(0, sound) + big(150, 163) == bench.whole()
+    assert {"damaged": 1000 * (150 - sound)} == bench.lost()
+    (aside,) = bench.names(".*.quarantined")
+    assert sizes[left] == (bench.path / aside).stat().st_size
+    assert bench.stream().failure == ""

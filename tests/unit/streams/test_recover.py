@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from agent.config import Retention
 from agent.kit.disk import Directory
 from agent.kit.errors import CorruptError
-from agent.kit.units import Size
+from agent.kit.units import Duration, Size
 from agent.streams import departure, engine, member, names, release
+from agent.streams.dues import Due
 from agent.streams.position import Identity
 from tests.support.bench import LEAF, Bench, Writer, at, killed, lines
 from tests.unit.streams.conftest import Make
@@ -470,6 +472,135 @@ def test_an_empty_or_torn_part_is_removed(bench: Bench, damage: bytes) -> None:
 
     assert not part.exists()
     assert big(0, 10) == bench.whole()
+
+
+@pytest.mark.parametrize("kept", ["dropped", "taken up"])
+def test_a_part_is_never_held_whole_in_memory(bench: Bench, kept: str) -> None:
+    """It may be larger than the machine's memory: its members are looked at one by one, whatever becomes of it."""
+    writer = bench.writer()
+    for number in range(24):
+        writer.write(big(number * 1000, number * 1000 + 1000))
+    assert killed("copy.synced", bench.seal)
+    if kept == "taken up":
+        (bench.path / LEAF).unlink()
+        bench.rotation["capture"] = Duration("1s")
+    tracemalloc.start()
+    try:
+        assert bench.engine
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 10 << 20
+    (told,) = (one["reason"] for one in bench.events("recover"))
+    assert kept in told
+
+
+def captured(make: Make, *, released: bool = True) -> tuple[Bench, Writer, Path, list[int]]:
+    """200 records in an open part of four members, its agent killed; where its members begin."""
+    bench = make(capture=Duration("1s"), max_age=Duration("1h"))
+    writer = bench.writer()
+    offsets: list[int] = []
+    part = bench.path / names.open_name(LEAF)
+    for number in range(4):
+        offsets.append(part.stat().st_size if number else 0)
+        writer.write(big(number * 50, number * 50 + 50))
+        bench.clock.advance(2)
+        bench.look()
+        bench.engine.rotator.seal([Due(bench.stream(), "capture")])
+        if released:
+            bench.release()
+    bench.crash()
+    return bench, writer, part, offsets
+
+
+def hurt(path: Path, how: str, at: int) -> bytes:
+    """Damage a part in one of its members; what it was."""
+    before = path.read_bytes()
+    after = bytearray(before)
+    if how == "a flipped bit":
+        after[at + 150] ^= 1
+    elif how == "a flipped bit in a header":
+        after[at + 30] ^= 1
+    elif how == "zeros":
+        after[at : at + 200] = bytes(200)
+    else:
+        del after[at + 200 :]
+    path.write_bytes(after)
+    return before
+
+
+@pytest.mark.parametrize("state", ["state kept", "state lost"])
+@pytest.mark.parametrize("bad", [0, 1, 3])
+@pytest.mark.parametrize("how", ["a flipped bit", "a flipped bit in a header", "zeros", "cut short"])
+def test_a_damaged_open_part_is_set_aside_and_what_is_lost_is_counted(
+    make: Make, how: str, bad: int, state: str
+) -> None:
+    """It was the only copy: nothing of it is deleted, and what the stream lacks is in the count, to the byte.
+
+    What its sound members before the bad one hold is kept, and so is each whole record that the live file still has.
+    """
+    bench, writer, part, offsets = captured(make)
+    if state == "state lost":
+        drop_state(bench)
+    hurt(part, how, offsets[bad])
+    damaged = part.read_bytes()[offsets[bad] :]
+    for number in range(3):  # a start more changes nothing
+        writer.write(big(200 + number, 201 + number))
+        bench.rotate()
+        bench.crash()
+    bench.clock.advance(60)
+    bench.rotate()
+
+    kept = bench.whole()
+    there = [int(one[6:13]) for one in kept.splitlines()]
+    behind = next(one for one in range(50 * bad, 201) if one in there)
+    assert big(0, 50 * bad) + big(behind, 203) == kept
+    assert {"damaged": 203_000 - len(kept)} == bench.lost()
+    (aside,) = quarantined(bench)
+    assert damaged in (bench.path / ".telemetry-agent/quarantine" / aside).read_bytes()
+    assert 203_000 == bench.life().position
+
+
+@pytest.mark.parametrize("bad", [0, 2])
+def test_a_damaged_open_part_whose_bytes_are_live_costs_nothing(make: Make, bad: int) -> None:
+    """Nothing was punched yet: the live file has every byte, which is sealed again."""
+    bench, writer, part, offsets = captured(make, released=False)
+    hurt(part, "a flipped bit", offsets[bad])
+    writer.write(big(200, 210))
+    for _ in range(3):
+        bench.rotate()
+
+    assert big(0, 210) == bench.sealed()
+    assert {} == bench.lost()
+
+
+@pytest.mark.parametrize("bad", [0, 2])
+def test_a_damaged_open_part_of_a_life_that_ended(make: Make, bad: int) -> None:
+    """Its writer began anew meanwhile: what followed the bad member is set aside and counted, once."""
+    bench, writer, part, offsets = captured(make)
+    hurt(part, "a flipped bit", offsets[bad])
+    writer.cut().write(big(300, 310))
+    for _ in range(3):
+        bench.clock.advance(60)
+        bench.rotate()
+
+    assert big(0, bad * 50) + big(300, 310) == bench.sealed()
+    assert {"damaged": 200_000 - bad * 50_000} == bench.lost()
+    assert 1 == len(quarantined(bench))
+
+
+def test_a_damaged_open_part_where_quarantine_has_no_room(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be copied there, so it is moved as it is: what is counted is less than what the quarantine holds."""
+    bench, writer, part, offsets = captured(make)
+    before = part.read_bytes()
+    hurt(part, "a flipped bit", offsets[2])
+    monkeypatch.setattr("agent.streams.recover._copy", lambda *_: refuse(Directory.open(str(bench.path))))
+    writer.write(big(200, 201))
+    bench.look()
+
+    (aside,) = quarantined(bench)
+    assert len(before) == (bench.path / ".telemetry-agent/quarantine" / aside).stat().st_size
 
 
 def test_an_unknown_part_is_quarantined(make: Make) -> None:
