@@ -109,9 +109,8 @@ def _punched(live: Live, one: Gone, behind: Rest) -> Gone | None:
         return None
     was_data = one.end > one.start or behind.begun or (one.start > 0 and live.read(one.start - 1, 1) == b"\0")
     if not was_data:
-        return (
-            None if behind.torn else one
-        )  # it may be a run of NULs that the writer left: S never moved, for all we know
+        # It may be a run of NULs that the writer left: S never moved, for all we know.
+        return None if behind.torn else one
     if first is None:
         end = live.size()
     else:
