@@ -107,6 +107,10 @@ def _punched(live: Live, one: Gone, behind: Rest) -> Gone | None:
     first = live.first_byte(one.start)
     if (live.size() if first is None else first) == one.start:
         return None
+    # A hole of ours ends with a block; another one was left by a writer that truncated, and a record begins behind it.
+    ours = first is None or first % live.block == 0
+    if behind.torn and not ours:
+        return None
     was_data = one.end > one.start or behind.begun or (one.start > 0 and live.read(one.start - 1, 1) == b"\0")
     if not was_data:
         # It may be a run of NULs that the writer left: S never moved, for all we know.
@@ -114,7 +118,7 @@ def _punched(live: Live, one: Gone, behind: Rest) -> Gone | None:
     if first is None:
         end = live.size()
     else:
-        end = first if first == one.end else first + live.read(first, _CHUNK).find(b"\n") + 1
+        end = first if first == one.end or not ours else first + live.read(first, _CHUNK).find(b"\n") + 1
     return Gone(one.identity, one.base, one.start, end)
 
 

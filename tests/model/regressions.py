@@ -5,6 +5,9 @@ from __future__ import annotations
 from tests.model.machine import Action
 
 CASES: dict[str, list[Action]] = {
+    "a writer that truncates and writes on behind a member that a kill cut short is no damage of the part": [
+        ("meanwhile", 267176), ("spill", 638796), ("reopen", 119260), ("truncate", 65702), ("write", 803380),
+    ],
     "a file that was emptied unseen and then rested never came due by age": [
         ("write", 922800), ("crash", 885825), ("reopen", 353792), ("write", 406776),
     ],
