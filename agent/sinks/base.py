@@ -37,7 +37,7 @@ class ErrorClass(StrEnum):
 
     # -- these will not
     BAD_DATA = "bad_data"
-    """400, 422: the destination understood the request and does not want these records. Also `Unencodable`."""
+    """400, 422: the destination understood the request and does not want these records; or no encoding says them."""
     UNAUTHORIZED = "unauthorized"
     """401, 403, 407."""
     NOT_FOUND = "not_found"
@@ -158,16 +158,6 @@ class TooLarge(Reject):
         super().__init__(reason, ErrorClass.TOO_LARGE, hint=hint)
 
 
-class Unencodable(Reject):
-    """What the batch says cannot be said in the sink's encoding, so nobody was asked.
-
-    Some of its records are why, so one of its halves may be encoded. One record alone is a `Reject`.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"the batch cannot be encoded: {reason}", ErrorClass.BAD_DATA)
-
-
 class Sink(Protocol):
     """One place that batches go to."""
 
@@ -179,7 +169,7 @@ class Sink(Protocol):
     def encode(self, batch: Batch) -> bytes:
         """What is sent of a batch; the same batch gives the same bytes. For a worker thread, which alone it holds up.
 
-        Raises Unencodable or TooLarge.
+        Raises TooLarge, or Reject where the encoding cannot say what some record says: halves of the batch may do.
         """
         ...
 

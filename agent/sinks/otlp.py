@@ -24,7 +24,7 @@ from agent.kit.retry import parse_retry_after
 from agent.otlp import answer as answers
 from agent.otlp import protobuf
 from agent.otlp.envelope import Signal, join, pieces
-from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge, Unencodable
+from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge
 from agent.sinks.http import Answer, HttpClient, Tls, place
 from agent.streams.batch import Batch
 
@@ -91,7 +91,7 @@ class OtlpSink:
         return f"<OtlpSink {self.destination} {self._options.encoding} {self._options.compression}>"
 
     def encode(self, batch: Batch) -> bytes:
-        """The request, compressed. Raises Unencodable where protobuf cannot say it, TooLarge above `max_request`."""
+        """The request, compressed. Raises Reject where protobuf cannot say it, TooLarge above `max_request`."""
         gzip = None
         if self._options.compression == "gzip":
             gzip = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
@@ -127,7 +127,7 @@ class OtlpSink:
         try:
             return (encode(join(batch.records, batch.signal)),)
         except ValueError as error:
-            raise Unencodable(str(error)) from error
+            raise Reject(f"the batch cannot be encoded: {error}", ErrorClass.BAD_DATA) from error
 
     def _refused(self, answer: Answer, url: httpx.URL) -> Retry | Reject:
         kind = ErrorClass.of_status(answer.status)

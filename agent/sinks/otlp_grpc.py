@@ -20,7 +20,7 @@ import httpx
 from agent.kit.errors import ConfigError, printable
 from agent.otlp import answer as answers
 from agent.otlp.envelope import Signal, join
-from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge, Unencodable
+from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge
 from agent.sinks.http import Tls
 from agent.sinks.otlp import USER_AGENT, OtlpOptions, basic, encoders, one_line, parse_url
 from agent.streams.batch import Batch
@@ -106,11 +106,11 @@ class GrpcSink:
         return f"<GrpcSink {self.destination} {self._options.compression}>"
 
     def encode(self, batch: Batch) -> bytes:
-        """The request as protobuf. Raises Unencodable where protobuf cannot say it, TooLarge above `max_request`."""
+        """The request as protobuf. Raises Reject where protobuf cannot say it, TooLarge above `max_request`."""
         try:
             body = self._encoders[batch.signal](join(batch.records, batch.signal))
         except ValueError as error:
-            raise Unencodable(str(error)) from error
+            raise Reject(f"the batch cannot be encoded: {error}", ErrorClass.BAD_DATA) from error
         if len(body) > self._options.max_request:
             raise TooLarge(f"the request would have {len(body)} bytes, {self._options.max_request} are allowed")
         return body

@@ -158,18 +158,18 @@ def test_no_retry_after_raises(value: str) -> None:
 # -- Breaker
 
 
-def tripped(clock: ManualClock) -> Breaker:
+def tripped(clock: ManualClock, recovery: float = 60) -> Breaker:
     """A breaker that has just opened."""
-    breaker = Breaker(clock, failures=2, recovery=60)
+    breaker = Breaker(clock, failures=2, recovery=recovery)
     for _ in range(2):
         breaker.failed(breaker.admit() or 0)
     return breaker
 
 
-def probed(clock: ManualClock) -> tuple[Breaker, int]:
+def probed(clock: ManualClock, recovery: float = 60) -> tuple[Breaker, int]:
     """A breaker whose recovery time has passed, and the ticket of the one probe that is under way."""
-    breaker = tripped(clock)
-    clock.sleep(60)
+    breaker = tripped(clock, recovery)
+    clock.sleep(recovery)
     ticket = breaker.admit()
     assert ticket is not None
     return breaker, ticket
@@ -239,11 +239,7 @@ def test_a_bad_probe_opens_for_another_recovery_time() -> None:
 def test_a_probe_that_answers_slowly_is_the_only_one_and_closes() -> None:
     """Answers take longer than the recovery time: no second probe voids the first one's verdict, which closes."""
     clock = ManualClock()
-    breaker = Breaker(clock, failures=1, recovery=2)
-    breaker.failed(breaker.admit() or 0)
-    clock.sleep(2)
-    probe = breaker.admit()
-    assert probe is not None
+    breaker, probe = probed(clock, recovery=2)
     for _ in range(5):
         clock.sleep(4)
         assert (breaker.admit(), breaker.wait(), breaker.state) == (None, 2, "half-open")
@@ -256,11 +252,7 @@ def test_a_probe_that_answers_slowly_is_the_only_one_and_closes() -> None:
 def test_a_slow_probe_that_fails_is_followed_by_another_a_recovery_time_later() -> None:
     """Its patience ends with its verdict."""
     clock = ManualClock()
-    breaker = Breaker(clock, failures=1, recovery=2)
-    breaker.failed(breaker.admit() or 0)
-    clock.sleep(2)
-    probe = breaker.admit()
-    assert probe is not None
+    breaker, probe = probed(clock, recovery=2)
     clock.sleep(4)
 
     breaker.failed(probe)

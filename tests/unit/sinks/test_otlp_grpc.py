@@ -19,7 +19,7 @@ from agent.config import Forward, SignalRule
 from agent.kit.clock import SystemClock
 from agent.kit.errors import ConfigError
 from agent.otlp import answer
-from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge, Unencodable
+from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge
 from agent.sinks.build import build
 from agent.sinks.http import Tls
 from agent.sinks.otlp import USER_AGENT, OtlpOptions
@@ -104,7 +104,7 @@ async def test_what_cannot_be_encoded_is_refused(receiver: Obedient) -> None:
     """A value of two kinds is a refusal by a name of its own, so that its neighbours can go, and nothing is sent."""
     line = b'{"resourceSpans":[{"resource":{"attributes":[{"value":{"stringValue":"v","boolValue":true}}]}}]}'
 
-    with pytest.raises(Unencodable, match="cannot be encoded"):
+    with pytest.raises(Reject, match="cannot be encoded"):
         await send(receiver.url, batch(line))
 
     assert [] == receiver.heard

@@ -15,7 +15,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from agent.kit.errors import ConfigError
-from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge, Unencodable
+from agent.sinks.base import ErrorClass, Outcome, Reject, Retry, TooLarge
 from agent.sinks.http import Tls
 from agent.sinks.otlp import OtlpOptions, OtlpSink
 from agent.streams.batch import Batch
@@ -235,7 +235,7 @@ async def test_what_cannot_be_encoded_is_refused(server: Hostile) -> None:
     """A value of two kinds is a refusal by a name of its own, so that its neighbours can go, and nothing is sent."""
     line = b'{"resourceSpans":[{"resource":{"attributes":[{"value":{"stringValue":"v","boolValue":true}}]}}]}'
 
-    with pytest.raises(Unencodable, match="cannot be encoded") as caught:
+    with pytest.raises(Reject, match="cannot be encoded") as caught:
         await send(server.url, batch().narrow([line]), encoding="protobuf")
 
     assert (caught.value.kind, server.heard) == (ErrorClass.BAD_DATA, [])
